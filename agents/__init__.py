@@ -1,0 +1,1 @@
+"""Controllers, PPO training, and the folders of images they make."""

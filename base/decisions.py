@@ -75,7 +75,8 @@ class DecisionSpace:
         unknown = set(decision) - set(self.fields)
         if unknown:
             raise ConfigError(
-                f"unknown decision field {sorted(unknown)}; this generator has {sorted(self.fields)}"
+                f"unknown decision field {sorted(unknown)}; "
+                f"this generator has {sorted(self.fields)}"
             )
         return {
             name: field.check(name, decision.get(name, field.full))

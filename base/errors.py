@@ -1,4 +1,4 @@
-"""The one error hierarchy. Each message says what was received, what was expected, and what to do."""
+"""The one error hierarchy: each message says what came, what was expected, and what to do."""
 
 
 class PrunegymError(Exception):
@@ -26,7 +26,7 @@ class CheckpointError(PrunegymError, RuntimeError):
 
 
 class GenerationError(PrunegymError, RuntimeError):
-    """The generator produced something unusable (a NaN logit), or was asked for a forbidden step."""
+    """The generator produced something unusable (a NaN), or was asked for a forbidden step."""
 
     exit_code = 1
 

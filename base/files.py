@@ -10,7 +10,7 @@ from typing import Any
 from base.errors import DataError
 
 
-def write_atomic(path: str | Path, write: Callable[[Path], None]) -> Path:
+def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file, then put it in place of `path` in one step.
 
     A reader sees the old file or the new one, never half of one, whatever kills the writer.

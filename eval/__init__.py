@@ -1,0 +1,1 @@
+"""Metrics, folder pairing and the comparison of image folders."""

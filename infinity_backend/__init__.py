@@ -1,0 +1,1 @@
+"""Infinity: a text-to-image transformer that predicts the picture scale by scale, bit by bit."""

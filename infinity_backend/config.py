@@ -1,0 +1,252 @@
+"""Settings of the model as plain dataclasses; a pipeline folder's `config.json` holds them all."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from base.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class InfinityConfig:
+    """The transformer. Defaults are those shared by the official 2B and 8B models.
+
+    Attributes:
+        depth: number of blocks.
+        embed_dim: width C.
+        num_heads: heads H of self- and cross-attention.
+        bits: bits per token d that the transformer predicts (after patchify: 4 x the tokenizer's).
+        text_channels: width D_t of the text encoder's features.
+        text_maxlen: rows of the learned unconditional text.
+        block_chunks: how many chunks the blocks are stored in (keys `block_chunks.{i}.module.{j}`);
+            1 stores them flat as `blocks.{i}`.
+        rope2d_normalized_by_hw: how grid coordinates enter RoPE: 2 official, 0 plain, 1 resized.
+        cross_attn_layer_scale: 0 or more adds a learned gate to cross-attention.
+    """
+
+    depth: int
+    embed_dim: int
+    num_heads: int
+    bits: int
+    text_channels: int = 2048
+    text_maxlen: int = 512
+    mlp_ratio: float = 4.0
+    block_chunks: int = 8
+    shared_aln: bool = True
+    head_aln: bool = True
+    head_depth: int = 1
+    cos_attn: bool = True
+    rms_norm: bool = False
+    nm0: bool = False
+    swiglu: bool = False
+    rand_uncond: bool = False
+    cross_attn_layer_scale: float = -1.0
+    add_lvl_embeding_only_first_block: bool = True
+    rope2d_normalized_by_hw: int = 2
+    apply_spatial_patchify: bool = False
+    cond_drop_rate: float = 0.1
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.embed_dim % self.num_heads or (self.embed_dim // self.num_heads) % 4:
+            raise ConfigError(
+                f"embed_dim {self.embed_dim} with {self.num_heads} heads gives no head width that "
+                "is a multiple of 4, which RoPE in two dimensions needs"
+            )
+        if self.depth % self.block_chunks:
+            raise ConfigError(
+                f"depth {self.depth} is not a multiple of block_chunks {self.block_chunks}"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head, c."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def ffn_hidden(self) -> int:
+        """Hidden width of the feed-forward: the nearest multiple of 256, ties to even."""
+        hidden = 256 * round(self.embed_dim * self.mlp_ratio / 256)
+        return 256 * round(2 * hidden / 3 / 256) if self.swiglu else hidden
+
+    @property
+    def pool_heads(self) -> int:
+        """Heads of the attention that pools the text into one vector."""
+        return self.text_channels // (64 if self.embed_dim > 4096 else 128)
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The BSQ-VAE tokenizer.
+
+    Attributes:
+        codebook_dim: bits per latent cell.
+        base_ch, ch_mult: channels per level, from fine to coarse.
+        patch_size: pixels per latent cell and side (8 or 16 in the official ones).
+        stem_patch: pixels folded into channels before the first convolution (1 officially); the
+            small model uses 4, which keeps full-resolution convolutions out of its budget.
+    """
+
+    codebook_dim: int
+    base_ch: int = 128
+    ch_mult: tuple[int, ...] = (1, 2, 4, 4, 4)
+    num_res_blocks: int = 2
+    patch_size: int = 16
+    stem_patch: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
+        halvings = self.num_halvings
+        if self.stem_patch * 2**halvings != self.patch_size or halvings >= len(self.ch_mult) + 1:
+            raise ConfigError(
+                f"patch_size {self.patch_size} is not stem_patch {self.stem_patch} times a power "
+                f"of two that {len(self.ch_mult)} levels can give"
+            )
+
+    @property
+    def num_halvings(self) -> int:
+        """How many levels end in a stride-2 convolution."""
+        return (self.patch_size // self.stem_patch).bit_length() - 1
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """What pruning means for this model; it travels with the weights.
+
+    Attributes:
+        first_block, last_block: prunable blocks, both included (official: 3 to 27).
+        cache_tokens: the stage with this many tokens fills the restoration cache (24x24 = 576).
+        restore: what a pruned token receives. `cached`: each sub-layer's update of the cache stage,
+            area-resized (FastVAR). `zero`: no update. `no_code`: the token leaves at the first
+            prunable block and adds no code at this stage.
+        keep_rounding: `floor_kept` keeps max(1, floor(L (1 - r))); `floor_pruned` L - floor(L r).
+    """
+
+    first_block: int = 3
+    last_block: int = 27
+    cache_tokens: int = 576
+    restore: Literal["cached", "zero", "no_code"] = "cached"
+    keep_rounding: Literal["floor_kept", "floor_pruned"] = "floor_kept"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("restore", ("cached", "zero", "no_code")),
+            ("keep_rounding", ("floor_kept", "floor_pruned")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"pruning {name} is {getattr(self, name)!r}; expected {known}")
+
+    def kept_tokens(self, tokens: int, ratio: float) -> int:
+        """How many of `tokens` stay at this ratio in [0, 1)."""
+        if self.keep_rounding == "floor_pruned":
+            return tokens - int(tokens * ratio)
+        return max(1, int(tokens * (1.0 - ratio)))
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How bits are drawn. One object serves training, evaluation and generation.
+
+    Attributes:
+        cfg: guidance strength, one number or one per stage; 1 everywhere means no guidance branch.
+        tau: temperature, one number or one per stage; logits are divided by it.
+        top_k: 0 or 2 and more do nothing (there are two classes); 1 takes the likelier bit.
+        top_p: the less likely bit is dropped where its probability is at most 1 - top_p; 0 is off.
+        cfg_insertion_layer: where the branches mix: 0 on the logits, -k after block depth - k.
+        noise: `keyed` gives every draw its own (seed, stage, position, bit); `sequential` draws
+            all stages from one stream as the original does, for parity with its numbers only.
+    """
+
+    cfg: float | tuple[float, ...] = 4.0
+    tau: float | tuple[float, ...] = 0.5
+    top_k: int = 900
+    top_p: float = 0.97
+    cfg_insertion_layer: tuple[int, ...] = (0,)
+    noise: Literal["keyed", "sequential"] = "keyed"
+
+    def __post_init__(self) -> None:
+        for name in ("cfg", "tau"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "cfg_insertion_layer", tuple(self.cfg_insertion_layer))
+        if self.noise not in ("keyed", "sequential"):
+            raise ConfigError(f"noise is {self.noise!r}; expected 'keyed' or 'sequential'")
+        if not 0.0 <= self.top_p <= 1.0:
+            raise ConfigError(f"top_p is {self.top_p}; expected 0 (off) to 1")
+
+    def per_stage(self, name: Literal["cfg", "tau"], num_stages: int) -> tuple[float, ...]:
+        """`cfg` or `tau` as one number per stage.
+
+        Raises:
+            ConfigError: a list of another length than the schedule.
+        """
+        value = getattr(self, name)
+        if not isinstance(value, tuple):
+            return (float(value),) * num_stages
+        if len(value) != num_stages:
+            raise ConfigError(f"{name} has {len(value)} entries; the schedule has {num_stages}")
+        return value
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything in a pipeline folder's `config.json`.
+
+    Attributes:
+        schedule: token grids (height, width) of the stages, coarse to fine.
+        rope_grid: the grid that RoPE coordinates are scaled to; the last grid of the 1M schedule
+            of the same aspect ratio in the official models.
+    """
+
+    name: str
+    infinity: InfinityConfig
+    vae: VAEConfig
+    schedule: tuple[tuple[int, int], ...]
+    rope_grid: tuple[int, int]
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+
+    def __post_init__(self) -> None:
+        grids = tuple((int(height), int(width)) for height, width in self.schedule)
+        object.__setattr__(self, "schedule", grids)
+        object.__setattr__(self, "rope_grid", (int(self.rope_grid[0]), int(self.rope_grid[1])))
+        bits = self.vae.codebook_dim * (4 if self.infinity.apply_spatial_patchify else 1)
+        if bits != self.infinity.bits:
+            raise ConfigError(
+                f"the transformer predicts {self.infinity.bits} bits a token, the VAE gives {bits};"
+                " these two files do not belong together"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary, read back by `from_json`."""
+        return {"format": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "PipelineConfig":
+        """Build from `to_json`'s dictionary.
+
+        Raises:
+            ConfigError: missing or unknown entries, named.
+        """
+        parts = {
+            "infinity": InfinityConfig,
+            "vae": VAEConfig,
+            "sampling": SamplingConfig,
+            "pruning": PruningConfig,
+        }
+        values = {name: value for name, value in values.items() if name != "format"}
+        try:
+            for name, part in parts.items():
+                if name in values:
+                    values[name] = _build(part, values[name], name)
+            return _build(cls, values, "config.json")
+        except (TypeError, KeyError) as error:
+            raise ConfigError(f"config.json cannot be used: {error}") from None
+
+
+def _build(part: type, values: dict[str, Any], where: str) -> Any:
+    known = {entry.name for entry in fields(part)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{where} has unknown entries {unknown}; known are {sorted(known)}")
+    return part(**values)
