@@ -1,0 +1,1 @@
+"""How close two images are, and how well an image fits its prompt."""
