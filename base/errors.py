@@ -19,6 +19,12 @@ class DataError(PrunegymError, ValueError):
     exit_code = 3
 
 
+class StrictError(PrunegymError, ValueError):
+    """A comparison that was refused, or that fell short of what strict rules ask."""
+
+    exit_code = 4
+
+
 class CheckpointError(PrunegymError, RuntimeError):
     """A weights, policy or run file that is missing, damaged, unsafe or made for something else."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from base.errors import ConfigError, DataError
-from eval.metrics.psnr import psnr
+from eval.metrics.pixels import psnr
 from eval.metrics.ssim import ssim
 
 PRIMARY: dict[str, str] = {"image": "ssim", "tokens": "agreement", "embedding": "cosine"}

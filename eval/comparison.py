@@ -1,0 +1,130 @@
+"""What is to be compared: folders matched by key, with the prompt, category and cost of each image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from base.errors import ConfigError, DataError, StrictError
+from eval.compute import Compute, compute_of
+from eval.folders import ImageFolder, find_images, printable
+from eval.metadata import Metadata, read_metadata
+from eval.prompts import Prompt, resolve_prompts
+from eval.provenance import missing_provenance, read_provenance, why_not_comparable
+
+ORIGINAL = "Original"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Folders that may be compared, and all that is known of their images before decoding.
+
+    Attributes:
+        folders: by name, `Original` first, then the candidates in the order given.
+        keys: every key that any folder has, sorted.
+        prompts: the prompt of each key.
+        categories: the categories of each key that has some.
+        compute: by folder, the cost of each image that has one recorded.
+        provenance: by folder, the content of `provenance.json`, or None.
+        warnings: what the reader of the results should know.
+    """
+
+    folders: dict[str, ImageFolder]
+    keys: tuple[str, ...]
+    prompts: dict[str, Prompt]
+    categories: dict[str, tuple[str, ...]]
+    compute: dict[str, dict[str, Compute]]
+    provenance: dict[str, dict[str, Any] | None]
+    warnings: tuple[str, ...]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names of the candidates."""
+        return tuple(name for name in self.folders if name != ORIGINAL)
+
+
+def plan_comparison(
+    original: str | Path,
+    candidates: Mapping[str, str | Path],
+    *,
+    layout: str = "auto",
+    allow_mismatch: bool = False,
+) -> Comparison:
+    """Find and match the images of an Original folder and of any number of candidates.
+
+    Args:
+        original: the folder of the images made with nothing pruned.
+        candidates: folders by name.
+        layout: `auto`, `flat` or `nested`.
+        allow_mismatch: compare folders of different fingerprints or seeds, with a warning.
+
+    Raises:
+        ConfigError: a folder is missing, or a name cannot be used.
+        StrictError: the folders were not made under the same fingerprint and seeds.
+        DataError: no key of Original is in any candidate.
+    """
+    if not candidates or any(not name.strip() or name == ORIGINAL for name in candidates):
+        raise ConfigError(
+            f"candidates are named {list(candidates)}; give one or more, each with a name of its "
+            f"own other than {ORIGINAL!r}"
+        )
+    folders = {
+        printable(name): find_images(path, layout)
+        for name, path in {ORIGINAL: original, **candidates}.items()
+    }
+    metadata = {name: read_metadata(folder) for name, folder in folders.items()}
+    provenance = {name: read_provenance(folder.path) for name, folder in folders.items()}
+
+    reasons = why_not_comparable(folders, metadata, provenance)
+    if reasons and not allow_mismatch:
+        raise StrictError(
+            "\n".join(reasons) + "\nPass --allow-mismatch to compare them nevertheless."
+        )
+    keys = sorted(set().union(*(folder.images for folder in folders.values())))
+    _check_overlap(folders)
+    prompts, disagreements = resolve_prompts(keys, metadata)
+    return Comparison(
+        folders=folders,
+        keys=tuple(keys),
+        prompts=prompts,
+        categories={key: found for key in keys if (found := _categories(key, metadata))},
+        compute={name: _compute(folders[name], metadata[name]) for name in folders},
+        provenance=provenance,
+        warnings=(
+            *(f"NOT COMPARABLE: {reason}" for reason in reasons),
+            *(warning for folder in folders.values() for warning in folder.warnings),
+            *(warning for entries in metadata.values() for warning in entries.warnings),
+            *missing_provenance(provenance),
+            *disagreements,
+        ),
+    )
+
+
+def _check_overlap(folders: Mapping[str, ImageFolder]) -> None:
+    original, *candidates = folders
+    known = folders[original].images
+    if not any(key in known for name in candidates for key in folders[name].images):
+        found = ", ".join(
+            f"{name}: {len(folder.images)} in {folder.path}"
+            + (f" such as {next(iter(folder.images))!r}" if folder.images else "")
+            for name, folder in folders.items()
+        )
+        raise DataError(f"no image of a candidate has the name of one in {original} ({found})")
+
+
+def _categories(key: str, metadata: Mapping[str, Metadata]) -> tuple[str, ...]:
+    for entries in metadata.values():
+        value = entries.entries[key].record.get("category") if key in entries.entries else None
+        names = value if isinstance(value, list) else [value]
+        found = tuple(printable(name) for name in names if isinstance(name, str) and name)
+        if found:
+            return found
+    return ()
+
+
+def _compute(folder: ImageFolder, metadata: Metadata) -> dict[str, Compute]:
+    return {
+        key: compute_of(metadata.entries[key].record)
+        for key in folder.images
+        if key in metadata.entries
+    }

@@ -1,0 +1,64 @@
+"""The one rule for the prompt of an image, used by every tool.
+
+The metadata of the Original folder come first, then those of the candidates in their order, then
+the file name with spaces for underscores. Each prompt remembers where it came from.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from eval.folders import printable
+from eval.metadata import Metadata
+
+FILE_NAME = "file name"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, and its source: `<folder>/<file>` or `file name`."""
+
+    text: str
+    source: str
+
+
+def prompt_in(metadata: Metadata, key: str) -> Prompt | None:
+    """The prompt that a folder's metadata give for this image, if they do."""
+    entry = metadata.entries.get(key)
+    text = entry.record.get("prompt") if entry else None
+    return (
+        Prompt(printable(text), entry.source) if entry and isinstance(text, str) and text else None
+    )
+
+
+def resolve_prompts(
+    keys: Iterable[str], metadata: Mapping[str, Metadata]
+) -> tuple[dict[str, Prompt], list[str]]:
+    """Find the prompt of every image.
+
+    Args:
+        keys: the images.
+        metadata: the metadata of each folder by its name, the Original first.
+
+    Returns:
+        The prompt of each key, and a warning when folders disagree (the first one is used).
+    """
+    prompts: dict[str, Prompt] = {}
+    disagreeing = []
+    for key in keys:
+        found = {name: prompt_in(entries, key) for name, entries in metadata.items()}
+        given = {name: prompt for name, prompt in found.items() if prompt}
+        if len({prompt.text for prompt in given.values()}) > 1:
+            disagreeing.append(key)
+        folder, prompt = next(iter(given.items()), (None, None))
+        prompts[key] = (
+            Prompt(prompt.text, f"{folder}/{prompt.source}")
+            if prompt
+            else Prompt(key.replace("_", " "), FILE_NAME)
+        )
+    warnings = []
+    if disagreeing:
+        warnings.append(
+            f"the folders give different prompts for {len(disagreeing)} images "
+            f"({', '.join(disagreeing[:3])}...): the first folder's were used"
+        )
+    return prompts, warnings

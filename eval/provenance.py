@@ -1,0 +1,79 @@
+"""Whether folders may be compared at all: same generator, same settings, same seeds.
+
+`prunegym generate` writes `provenance.json` beside its images, and each image's seed into
+`meta_data.json`. Figures of folders that differ in either measure luck, not pruning.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from base.errors import DataError
+from base.files import read_json
+from eval.folders import ImageFolder
+from eval.metadata import Metadata
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """The content of the folder's `provenance.json`; None if there is none, or it is broken."""
+    try:
+        content = read_json(path / "provenance.json")
+    except (DataError, OSError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def why_not_comparable(
+    folders: Mapping[str, ImageFolder],
+    metadata: Mapping[str, Metadata],
+    provenance: Mapping[str, dict[str, Any] | None],
+) -> list[str]:
+    """Every reason against comparing these folders; all arguments by name, the Original first."""
+    original, *candidates = folders
+    reasons = []
+    for name in candidates:
+        if folders[name].path.resolve() == folders[original].path.resolve():
+            reasons.append(f"{name} is the same folder as {original}: {folders[name].path}")
+        ours, theirs = (_fingerprint(provenance[which]) for which in (original, name))
+        if ours and theirs and ours != theirs:
+            reasons.append(
+                f"{name} was made under another fingerprint than {original}: {theirs} and {ours} "
+                "(other weights, sampling settings or schedule)"
+            )
+        differing = _differing_seeds(folders, metadata, original, name)
+        if differing:
+            reasons.append(
+                f"{name} has other seeds than {original} for {len(differing)} images, "
+                f"such as {differing[0]!r}: these are different pictures"
+            )
+    return reasons
+
+
+def missing_provenance(provenance: Mapping[str, dict[str, Any] | None]) -> list[str]:
+    """A warning for each folder that does not say how it was made."""
+    return [
+        f"{name} has no usable provenance.json: generator, settings and seeds cannot be checked"
+        for name, content in provenance.items()
+        if not _fingerprint(content)
+    ]
+
+
+def _fingerprint(provenance: dict[str, Any] | None) -> str:
+    fingerprint = provenance.get("fingerprint") if provenance else None
+    return fingerprint if isinstance(fingerprint, str) else ""
+
+
+def _differing_seeds(
+    folders: Mapping[str, ImageFolder],
+    metadata: Mapping[str, Metadata],
+    original: str,
+    name: str,
+) -> list[str]:
+    common = folders[original].images.keys() & folders[name].images.keys()
+    entries = [metadata[which].entries for which in (original, name)]
+    differing = []
+    for key in sorted(common):
+        seeds = [by_key[key].record.get("seed") if key in by_key else None for by_key in entries]
+        if None not in seeds and seeds[0] != seeds[1]:
+            differing.append(key)
+    return differing
