@@ -31,6 +31,9 @@ class Request(Protocol):
     def seed(self) -> int:
         """The seed of all of its noise."""
 
+    def with_seed(self, seed: int) -> "Request":
+        """The same request under another seed."""
+
 
 class State(Protocol):
     """Generation in the middle, as a value: nothing outside it is needed to go on."""
@@ -77,12 +80,17 @@ class Generator(Protocol):
         """A state for B requests: inputs encoded, noise keyed, nothing drawn yet."""
 
     def allowed(self, state: Any, decisions: Sequence[Decision]) -> np.ndarray:
-        """[B, n] bool: which of these n decisions each row may take now."""
+        """[B, n] bool: which of these n decisions each row may take now.
+
+        A skipped stage computes nothing, so what its other fields say does not count: it is neither
+        forbidden nor remembered.
+        """
 
     def cost(self, state: Any, decisions: Sequence[Decision]) -> np.ndarray:
         """[B] float64: FLOPs of the next stage of each row, alone, under its own decision.
 
-        `decisions` has one entry a row. Rows that are done cost 0.
+        `decisions` has one entry a row. Rows that are done cost 0. A forbidden decision costs what
+        it would cost if it were allowed: how near another one comes is measured by it.
         """
 
     def advance(self, state: Any, decisions: Sequence[Decision]) -> Any:

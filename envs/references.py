@@ -1,0 +1,185 @@
+"""References, made once: the output of each request with nothing pruned.
+
+Kept by (fingerprint, request key) in memory and, when a folder is given, on disk, both under a
+limit in bytes; the oldest go first. Images are PNG, everything else is NPZ without pickle. A file
+that is damaged is made again, with a warning.
+"""
+
+import hashlib
+import logging
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from base.errors import ConfigError
+from base.files import write_atomic
+from envs.generator import Generator
+from envs.replay import full_decisions, replay
+
+logger = logging.getLogger(__name__)
+
+_DAMAGE = (OSError, ValueError, KeyError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class ReferenceCache:
+    """References in memory and, optionally, on disk.
+
+    Args:
+        folder: where they are kept between runs; `None` keeps them in memory only. Several caches,
+            also of different generators, may share a folder.
+        memory_bytes: how much memory they may take.
+        disk_bytes: how much of the disk.
+        batch_size: how many are generated together.
+
+    Raises:
+        ConfigError: a limit or batch size below 1.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        memory_bytes: int = 512 * 2**20,
+        disk_bytes: int = 2 * 2**30,
+        batch_size: int = 64,
+    ):
+        if min(memory_bytes, disk_bytes, batch_size) < 1:
+            raise ConfigError(
+                f"memory_bytes={memory_bytes}, disk_bytes={disk_bytes}, batch_size={batch_size}; "
+                "expected numbers from 1"
+            )
+        self.folder = None if folder is None else Path(folder)
+        self.memory_bytes = memory_bytes
+        self.disk_bytes = disk_bytes
+        self.batch_size = batch_size
+        self._memory: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._memory_used = 0
+        self._disk_used: int | None = None  # counted at the first write
+
+    def get(self, generator: Generator, requests: Sequence[Any]) -> list[np.ndarray]:
+        """The references of these requests, in order; those that are missing are made in batch."""
+        found: dict[str, np.ndarray] = {}
+        missing: dict[str, Any] = {}
+        for request in requests:
+            key = request.key
+            if key in found or key in missing:
+                continue
+            output = self._memory.get((generator.fingerprint, key))
+            if output is None:
+                output = self._read(generator, key)
+            if output is None:
+                missing[key] = request
+            else:
+                found[key] = output
+        todo = list(missing.values())
+        for start in range(0, len(todo), self.batch_size):
+            batch = todo[start : start + self.batch_size]
+            for request, output in zip(batch, generate_full(generator, batch), strict=True):
+                found[request.key] = output
+                self._write(generator, request.key, output)
+        return [found[request.key] for request in requests]
+
+    def _path(self, generator: Generator, key: str) -> Path | None:
+        if self.folder is None:
+            return None
+        suffix = ".png" if generator.output_kind == "image" else ".npz"
+        name = hashlib.sha256(f"{generator.fingerprint}\0{key}".encode()).hexdigest()[:40]
+        return self.folder / (name + suffix)
+
+    def _remember(self, fingerprint: str, key: str, output: np.ndarray) -> None:
+        output.setflags(write=False)  # it is handed out again and again
+        self._memory[fingerprint, key] = output
+        self._memory_used += output.nbytes
+        while self._memory_used > self.memory_bytes:
+            _, oldest = self._memory.popitem(last=False)
+            self._memory_used -= oldest.nbytes
+
+    def _read(self, generator: Generator, key: str) -> np.ndarray | None:
+        path = self._path(generator, key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            output = _load(path, identity=f"{generator.fingerprint} {key}")
+        except _DAMAGE as error:
+            logger.warning("reference %s is damaged (%s): it is made again", path, error)
+            return None
+        self._remember(generator.fingerprint, key, output)
+        return output
+
+    def _write(self, generator: Generator, key: str, output: np.ndarray) -> None:
+        self._remember(generator.fingerprint, key, output)
+        path = self._path(generator, key)
+        if path is None:
+            return
+        identity = f"{generator.fingerprint} {key}"
+        if self._disk_used is None:
+            self._disk_used = sum(size for _, size, _ in self._files())
+        self._disk_used -= path.stat().st_size if path.is_file() else 0
+        write_atomic(path, lambda target: _save(target, path.suffix, output, identity))
+        self._disk_used += path.stat().st_size
+        if self._disk_used > self.disk_bytes:
+            self._evict()
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """(time of writing, bytes, path) of each reference on disk, oldest first."""
+        assert self.folder is not None
+        files = []
+        for path in self.folder.glob("*.*"):
+            if path.suffix in (".png", ".npz"):
+                stat = path.stat()
+                files.append((stat.st_mtime_ns, stat.st_size, path))
+        return sorted(files)
+
+    def _evict(self) -> None:
+        """Delete the oldest files down to nine tenths, so that not every write has to look."""
+        files = self._files()
+        used = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if used <= 0.9 * self.disk_bytes:
+                break
+            path.unlink(missing_ok=True)
+            used -= size
+        self._disk_used = used
+
+
+def generate_full(generator: Generator, requests: Sequence[Any]) -> list[np.ndarray]:
+    """The outputs of these requests with nothing pruned, generated in one batch."""
+    decisions = [full_decisions(generator, len(generator.stages(request))) for request in requests]
+    state, _ = replay(generator, requests, decisions)
+    return [np.array(output) for output in generator.finish(state)]
+
+
+def _digest(output: np.ndarray, identity: str) -> str:
+    """Hash of what a file holds and of whose reference it is."""
+    head = f"{identity} {output.dtype.str} {output.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(output).tobytes()).hexdigest()
+
+
+def _save(target: Path, suffix: str, output: np.ndarray, identity: str) -> None:
+    digest = _digest(output, identity)
+    with open(target, "wb") as file:
+        if suffix == ".png":
+            text = PngImagePlugin.PngInfo()
+            text.add_text("digest", digest)
+            # fast compression: written during training
+            Image.fromarray(output).save(file, format="PNG", pnginfo=text, compress_level=1)
+        else:
+            np.savez_compressed(file, output=output, digest=np.array(digest))
+
+
+def _load(path: Path, identity: str) -> np.ndarray:
+    if path.suffix == ".png":
+        with Image.open(path, formats=["PNG"]) as image:
+            output, digest = np.array(image), image.info.get("digest")
+    else:
+        with np.load(path, allow_pickle=False) as arrays:
+            output, digest = arrays["output"], str(arrays["digest"])
+    if digest != _digest(output, identity):
+        raise ValueError("its content does not match its checksum")
+    return output
