@@ -1,7 +1,6 @@
 """Actions of a policy as decisions of a generator.
 
-Two encodings: `Discrete(n)` picks from a menu; `Box(-1, 1)` sets each field of the decision. What a
-row may not do now is replaced by the nearest decision that it may.
+Two encodings: `Discrete(n)` picks from a menu; `Box(-1, 1)` sets each field of the decision.
 
 Glossary: B rows, n decisions of the menu, D fields of a decision.
 """
@@ -15,17 +14,24 @@ from gymnasium import spaces
 
 from base.decisions import SKIP, Decision, DecisionSpace, Ratio
 from base.errors import ConfigError
-from envs.generator import Generator
 
 FULL_UP_TO = 0.05  # a ratio up to this one means that everything is computed
 SKIP_FROM = 0.95  # from this one on the stage is skipped
 
 
 class ActionEncoding(Protocol):
-    """How actions are read: the Gymnasium space of one row, and what its points mean."""
+    """How actions are read: the Gymnasium space of one row, and what its points mean.
 
-    space: spaces.Space
-    menu: tuple[dict[str, Any], ...]
+    `menu` are the decisions to choose from, or, for a box, those that may replace a forbidden one.
+    """
+
+    @property
+    def space(self) -> spaces.Space:
+        """The action space of one environment."""
+
+    @property
+    def menu(self) -> tuple[dict[str, Any], ...]:
+        """Complete decisions."""
 
     def decode(
         self, actions: Any, labels: Sequence[str], stages: np.ndarray
@@ -109,6 +115,23 @@ class BoxActions:
         ]
 
 
+def action_encoding(
+    space: DecisionSpace, mode: str, menu: Sequence[Decision] | None = None
+) -> ActionEncoding:
+    """The encoding of this mode, `discrete` or `box`; only the former takes a menu.
+
+    Raises:
+        ConfigError: another mode, or a menu that cannot be used.
+    """
+    if mode == "discrete":
+        return DiscreteActions(space, menu)
+    if mode != "box":
+        raise ConfigError(f"action_mode is {mode!r}; expected 'discrete' or 'box'")
+    if menu is not None:
+        raise ConfigError("a menu goes with action_mode='discrete'; this one is 'box'")
+    return BoxActions(space)
+
+
 def _value(field: Any, share: float) -> Any:
     """The value of a field at this share, 0 being the full value and 1 the cheapest."""
     if not isinstance(field, Ratio):
@@ -128,8 +151,7 @@ def _numbers(
     if values.dtype.kind not in "iuf" or values.shape != shape:
         raise ConfigError(
             f"actions have shape {values.shape} and type {values.dtype}; expected numbers of shape "
-            f"{shape}, one {'row' if len(shape) > 1 else 'number'} for each of the {shape[0]} "
-            "environments"
+            f"{shape}: {shape[0]} environment(s), each with an action of shape {shape[1:]}"
         )
     values = values.astype(np.float64)
     _refuse(~np.isfinite(values), values, labels, stages, "a finite number")
@@ -176,30 +198,3 @@ def product_menu(
     if SKIP in ratios:  # a skipped stage computes nothing that the other fields could change
         menu.append(space.complete({names[0]: SKIP}))
     return tuple(menu)
-
-
-def nearest_allowed(
-    generator: Generator, state: Any, row: int, wanted: Decision, menu: Sequence[Decision]
-) -> dict[str, Any] | None:
-    """The allowed decision nearest to a forbidden one.
-
-    Candidates are the menu, and `wanted` with one field set to what the menu or the field lists.
-    Those that change the fewest fields come first (so that a forbidden skip does not drop the
-    guidance for good), and among them the one nearest in cost.
-
-    Returns:
-        The decision, or `None` when every candidate is forbidden.
-    """
-    candidates = [dict(entry) for entry in menu]
-    for name, field in generator.decision_space.fields.items():
-        listed = [entry[name] for entry in menu] if isinstance(field, Ratio) else field.values
-        candidates += [{**wanted, name: value} for value in listed]
-    allowed = generator.allowed(generator.fork(state, [row]), candidates)[0]
-    candidates = [c for c, free in zip(candidates, allowed, strict=True) if free]
-    if not candidates:
-        return None
-    changed = [sum(c[name] != wanted[name] for name in wanted) for c in candidates]
-    candidates = [c for c, n in zip(candidates, changed, strict=True) if n == min(changed)]
-    together = generator.fork(state, [row] * (len(candidates) + 1))
-    costs = generator.cost(together, [*candidates, wanted])
-    return candidates[int(np.argmin(np.abs(costs[:-1] - costs[-1])))]

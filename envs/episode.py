@@ -8,7 +8,6 @@ import numpy as np
 
 from base.decisions import Decision
 from base.stages import Stage
-from envs.settings import LatencyTable
 
 
 @dataclass
@@ -17,7 +16,6 @@ class Episode:
 
     Attributes:
         request: what it is about.
-        index: its number in the list of requests; `None` if it came from elsewhere.
         preference: the weight w.
         reference: the output with nothing pruned.
         stages: the stages of the request.
@@ -28,7 +26,6 @@ class Episode:
     """
 
     request: Any
-    index: int | None
     preference: float
     reference: np.ndarray
     stages: Sequence[Stage]
@@ -42,14 +39,17 @@ class Episode:
         self.spent = 0.0
         self.saved = 0.0
 
-    def record(self, decision: Decision, cost_flops: float) -> float:
-        """Enter one stage; returns the share of the request's full cost that it saved."""
-        saved = (self.stages[len(self.costs_flops)].cost_flops - cost_flops) / self.full_cost_flops
+    def saving(self, cost_flops: float) -> float:
+        """The share of the request's full cost that the next stage saves at this cost."""
+        stage = self.stages[len(self.costs_flops)]
+        return (stage.cost_flops - cost_flops) / self.full_cost_flops
+
+    def record(self, decision: Decision, cost_flops: float) -> None:
+        """Enter one stage."""
+        self.saved += self.saving(cost_flops)
+        self.spent += cost_flops / self.full_cost_flops
         self.decisions.append(dict(decision))
         self.costs_flops.append(cost_flops)
-        self.spent += cost_flops / self.full_cost_flops
-        self.saved += saved
-        return saved
 
     def start_info(self) -> dict[str, Any]:
         """What `reset` tells of the episode."""
@@ -60,18 +60,10 @@ class Episode:
             "preference": self.preference,
         }
 
-    def summary(
-        self, figures: dict[str, float], latency_table: LatencyTable | None
-    ) -> dict[str, Any]:
-        """What the last step tells of the whole episode.
-
-        Args:
-            figures: fidelity of the output by name, such as `ssim` and `psnr`.
-            latency_table: gives `latency_ms` of these decisions, if there is one.
-        """
-        summary = {
+    def summary(self) -> dict[str, Any]:
+        """What the last step tells of the whole episode."""
+        return {
             **self.start_info(),
-            **figures,
             "cost_flops": self.fixed_cost_flops + sum(self.costs_flops),
             "full_cost_flops": self.full_cost_flops,
             "saved": self.saved,
@@ -79,6 +71,3 @@ class Episode:
             "decisions": [dict(decision) for decision in self.decisions],
             "costs_flops": list(self.costs_flops),
         }
-        if latency_table is not None:
-            summary["latency_ms"] = float(latency_table.latency_ms(self.request, self.decisions))
-        return summary

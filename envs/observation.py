@@ -5,7 +5,7 @@
 | `stage_0` ... | one-hot of the stage to be decided; all zero after the last one | 0 to 1 |
 | `spent` | cost so far / full cost of the request (fixed cost included in the latter) | 0 to 1 |
 | `saved` | cost saved so far / full cost of the request | 0 to 1 |
-| `last_<field>` | last decision: ratio (1 = skip); place of a choice in its list, 0 = full | 0 to 1 |
+| `last_<field>` | last decision: ratio (1 = skip); place of a choice, 0 = full | 0 to 1 |
 | features | `generator.features`, by their own names | -5 to 5 |
 | `preference` | the weight w of this episode: 0 only fidelity counts, 1 only compute | 0 to 1 |
 

@@ -3,45 +3,47 @@
 So the whole position is two numbers, and a run that resumes draws what it would have drawn.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from base.errors import ConfigError
+from envs.generator import Request
+from envs.settings import check_preference
+
 _ORDER, _EPISODE = 0, 1  # separate streams of one seed
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One episode to be: number of the request in the list, its seed, the preference weight."""
-
-    index: int
-    seed: int
-    preference: float
 
 
 class RequestOrder:
     """Draws requests: each epoch visits every request once, in a new permutation.
 
     Args:
-        requests: N requests.
-        preference: the weight w, or the range (low, high) from which it is drawn per episode.
+        requests: N requests with different keys.
+        preference_range: (low, high), between which the weight w of an episode is drawn.
         fresh_seeds: give each episode a new seed instead of the request's own.
         shuffle: permute; otherwise in the order given, again and again.
+
+    Raises:
+        ConfigError: no requests, or two with one key.
     """
 
     def __init__(
         self,
-        requests: Sequence[Any],
-        preference: float | tuple[float, float],
+        requests: Sequence[Request],
+        preference_range: tuple[float, float],
         *,
         fresh_seeds: bool,
         shuffle: bool,
     ):
-        self.requests = requests
-        low, high = preference if isinstance(preference, tuple) else (preference, preference)
-        self.low, self.high = float(low), float(high)
+        keys = {request.key for request in requests}
+        if not requests or len(keys) != len(requests):
+            raise ConfigError(
+                f"{len(requests)} requests with {len(keys)} different keys; "
+                "expected one or more, each with its own key"
+            )
+        self.requests = tuple(requests)
+        self.low, self.high = preference_range
         self.fresh_seeds = fresh_seeds
         self.shuffle = shuffle
         self.seed: int | None = None
@@ -53,8 +55,41 @@ class RequestOrder:
         """Begin the order of this seed, after that many draws."""
         self.seed, self.draws = seed, draws
 
-    def draw(self) -> Draw:
-        """The next episode."""
+    def draw(self, option: Mapping[str, Any] | None = None) -> tuple[Any, float]:
+        """The request and the preference weight of the next episode.
+
+        Args:
+            option: what is chosen instead of drawn: `request` (one, or its number in the list) and
+                `preference`.
+
+        Raises:
+            ConfigError: an option that cannot be used.
+        """
+        option = option or {}
+        unknown = set(option) - {"request", "preference"}
+        if unknown:
+            raise ConfigError(
+                f"unknown reset option {sorted(unknown)}; expected 'request' and 'preference'"
+            )
+        request = self._chosen(option.get("request"))
+        weight = option.get("preference")
+        if weight is not None:
+            weight = check_preference(weight)
+        drawn, drawn_weight = self._next()
+        return drawn if request is None else request, drawn_weight if weight is None else weight
+
+    def _chosen(self, request: Any) -> Any:
+        if isinstance(request, (int, np.integer)) and not isinstance(request, bool):
+            if not 0 <= request < len(self.requests):
+                raise ConfigError(f"request is {request}; expected 0 to {len(self.requests) - 1}")
+            return self.requests[request]
+        if request is not None and not isinstance(request, Request):
+            raise ConfigError(
+                f"request is {request!r}; expected a request, or its number in the list"
+            )
+        return request
+
+    def _next(self) -> tuple[Any, float]:
         if self.seed is None:
             raise RuntimeError("restart(seed) comes before the first draw")
         epoch, position = divmod(self.draws, len(self.requests))
@@ -62,9 +97,10 @@ class RequestOrder:
             self._epoch = (self.seed, epoch)
             stream = np.random.default_rng((self.seed, _ORDER, epoch))
             self._permutation = stream.permutation(len(self.requests))
-        index = int(self._permutation[position])
+        request: Any = self.requests[self._permutation[position]]
         stream = np.random.default_rng((self.seed, _EPISODE, self.draws))
         weight = self.low + (self.high - self.low) * float(stream.random())
-        seed = int(stream.integers(2**31)) if self.fresh_seeds else int(self.requests[index].seed)
+        if self.fresh_seeds:
+            request = request.with_seed(int(stream.integers(2**31)))
         self.draws += 1
-        return Draw(index, seed, weight)
+        return request, weight

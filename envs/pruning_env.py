@@ -5,7 +5,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.utils import seeding
 
 from base.errors import ConfigError
 from envs.core import PruningCore
@@ -56,7 +55,8 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     ## Starting State
     The next request of a seeded order (every request once an epoch, in a new permutation). The
     stages before `first_controlled_stage` have been computed in full. `reset(options={"request":
-    request or its number in the list, "preference": w})` chooses instead of drawing.
+    request or its number in the list, "preference": w})` chooses instead of drawing; a chosen
+    request keeps its own seed.
 
     ## Episode End
     `terminated` after the last stage of the request. Nothing is ever truncated; register without
@@ -67,8 +67,8 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     `stage_cost_flops`, `stage_saved` (share of the request's full cost), `decision`,
     `action_replaced`. The last step, in addition: what `reset` told, the fidelity figures (`ssim`
     and `psnr` for images), `cost_flops`, `full_cost_flops`, `saved`, `return`, `decisions` and
-    `costs_flops` of all stages, `latency_ms` if there is a table; all of these once more together
-    as `episode_summary`; `image` if `keep_images`.
+    `costs_flops` of all stages, `latency_ms` and `full_latency_ms` if there is a table; all of
+    these once more together as `episode_summary`; `image` if `keep_images`.
 
     ## Arguments
     | argument | default | what |
@@ -119,8 +119,6 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
         """Start the next request, or the one that `options` names."""
         super().reset(seed=seed)
         restart_order(self.core, seed)
-        if self._np_random is None:
-            self._np_random, self._np_random_seed = seeding.np_random(self.core.order.seed)
         infos = self.core.start([0], [options or {}])
         return self.core.observe()[0], infos[0]
 

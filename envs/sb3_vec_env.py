@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from base.errors import ConfigError
+from envs.checkpoint import load_position, save_position
 from envs.core import PruningCore
 from envs.generator import Generator, Request
 from envs.pruning_env import check_render_mode, restart_order
@@ -87,11 +88,11 @@ class PruningVecEnv(VecEnv):
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the requests and episodes under way, as JSON values."""
-        return self.core.state_dict()
+        return save_position(self.core)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> np.ndarray:
         """Go back to a saved position; [B, O] the observations at that point."""
-        return self.core.load_state_dict(saved)
+        return load_position(self.core, saved)
 
     def episode_starts(self) -> np.ndarray:
         """[B] bool: whether no decision of the row's episode has been taken yet."""

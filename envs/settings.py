@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 from base.decisions import Decision
@@ -45,12 +46,17 @@ class EnvSettings:
             raise ConfigError(
                 f"first_controlled_stage is {self.first_controlled_stage}; expected 0 or more"
             )
+        low, high = self.preference_range
+        if low > high:
+            raise ConfigError(f"preference is {self.preference!r}; expected low before high")
+
+    @property
+    def preference_range(self) -> tuple[float, float]:
+        """(low, high), the same twice when the weight is fixed."""
         weights = self.preference if isinstance(self.preference, Sequence) else [self.preference]
-        if len(weights) > 2 or list(weights) != sorted(map(check_preference, weights)):
-            raise ConfigError(
-                f"preference is {self.preference!r}; expected a weight from 0 (only fidelity "
-                "counts) to 1 (only compute counts), or a range (low, high) of such weights"
-            )
+        if len(weights) not in (1, 2):
+            raise ConfigError(f"preference is {self.preference!r}; expected w or (low, high)")
+        return check_preference(weights[0]), check_preference(weights[-1])
 
 
 def check_preference(value: Any) -> float:
@@ -59,7 +65,7 @@ def check_preference(value: Any) -> float:
     Raises:
         ConfigError: it is not a number from 0 to 1.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or math.isnan(value) or not 0 <= value <= 1:
         raise ConfigError(
             f"preference is {value!r}; expected a weight from 0 (only fidelity counts) "

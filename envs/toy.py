@@ -111,13 +111,14 @@ class ToyGenerator:
         return costs
 
     def advance(self, state: ToyState, decisions: Sequence[Decision]) -> ToyState:
-        canvas, guided, stage = state.canvas.copy(), state.guided.copy(), state.stage.copy()
-        done = state.done.copy()
+        allowed = self.allowed(state, decisions).diagonal()
+        stage, done = state.stage.copy(), state.done.copy()
+        guided, canvas = state.guided.copy(), state.canvas.copy()
         for row, decision in enumerate(map(self.decision_space.complete, decisions)):
             if state.done[row]:
                 continue
             request = state.requests[row]
-            if not self.allowed(self.fork(state, [row]), [decision])[0, 0]:
+            if not allowed[row]:
                 raise GenerationError(f"{request.label}: stage {stage[row]} forbids {decision}")
             if decision["prune_ratio"] != SKIP:
                 guided[row] = decision["guidance"]
@@ -137,10 +138,10 @@ class ToyGenerator:
         return strength * np.kron(grid.reshape(side, side), np.ones((SIDE // side,) * 2))
 
     def fork(self, state: ToyState, rows: Sequence[int]) -> ToyState:
-        rows = np.asarray(rows, np.int64)
+        chosen = np.asarray(rows, np.int64)
         return ToyState(
-            tuple(state.requests[row] for row in rows),
-            *(array[rows] for array in (state.stage, state.done, state.guided, state.canvas)),
+            tuple(state.requests[row] for row in chosen),
+            *(array[chosen] for array in (state.stage, state.done, state.guided, state.canvas)),
         )
 
     def join(self, states: Sequence[ToyState]) -> ToyState:
@@ -165,4 +166,4 @@ class ToyGenerator:
         return np.repeat(17 * levels[..., None], 3, axis=-1)
 
     def finish(self, state: ToyState) -> Any:
-        return self.preview(state, np.flatnonzero(state.done))
+        return self.preview(state, np.flatnonzero(state.done).tolist())

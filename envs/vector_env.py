@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from base.errors import ConfigError
+from envs.checkpoint import load_position, save_position
 from envs.core import PruningCore
 from envs.generator import Generator, Request
 from envs.pruning_env import check_render_mode, restart_order
@@ -97,11 +98,11 @@ class PruningVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the requests and episodes under way, as JSON values."""
-        return self.core.state_dict()
+        return save_position(self.core)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> np.ndarray:
         """Go back to a saved position; [B, O] the observations at that point."""
-        return self.core.load_state_dict(saved)
+        return load_position(self.core, saved)
 
     def _per_row(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
