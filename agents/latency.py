@@ -83,21 +83,22 @@ class LatencyTable:
 
     Args:
         path: the JSON file of `prunegym calibrate`.
-        fingerprint: of the generator that it is used for.
+        generator: what it is used for.
 
     Raises:
         CheckpointError: the file is not such a table, or was measured on another generator.
     """
 
-    def __init__(self, path: str | Path, fingerprint: str) -> None:
+    def __init__(self, path: str | Path, generator: Generator) -> None:
         table = read_json(path)
         if not isinstance(table, dict) or table.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not a latency table; make one: prunegym calibrate")
-        if table["fingerprint"] != fingerprint:
+        if table["fingerprint"] != generator.fingerprint:
             raise CheckpointError(
                 f"{path} was measured on generator {table['fingerprint']}; this one is "
-                f"{fingerprint}. Make a new one: prunegym calibrate"
+                f"{generator.fingerprint}. Make a new one: prunegym calibrate"
             )
+        self._generator = generator
         self.fixed_ms = float(table["begin"]["median_ms"] + table["finish"]["median_ms"])
         self._curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for row in table["stages"]:
@@ -121,9 +122,18 @@ class LatencyTable:
         ratios, milliseconds = zip(*points, strict=True)
         return float(np.interp(ratio, ratios, milliseconds))
 
-    def request_ms(self, stages: Sequence[str], decisions: Sequence[Decision]) -> float:
-        """Return the milliseconds of a whole request, from the text to the image."""
-        return self.fixed_ms + sum(map(self.stage_ms, stages, decisions))
+    def latency_ms(self, request: Any, decisions: Sequence[Decision]) -> float:
+        """Return the milliseconds of a whole request, from its text to its image.
+
+        Args:
+            request: what is generated.
+            decisions: one for each of its stages.
+        """
+        complete = self._generator.decision_space.complete
+        stages = zip(self._generator.stages(request), decisions, strict=True)
+        return self.fixed_ms + sum(
+            self.stage_ms(stage.name, complete(decision)) for stage, decision in stages
+        )
 
 
 def device_name(generator: Generator) -> str:

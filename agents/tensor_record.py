@@ -51,8 +51,11 @@ def write_tensor_record(
 
 def read_tensor_record(
     folder: str | Path, name: str
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+) -> tuple[dict[str, Any], dict[str, torch.Tensor], str]:
     """Read a pair that `write_tensor_record` wrote. No code in the files is run.
+
+    Returns:
+        The record, the tensors, and the SHA-256 of the tensors' file.
 
     Raises:
         CheckpointError: a file is missing, cut short, changed or of another kind; the message
@@ -76,7 +79,7 @@ def read_tensor_record(
             "Copy it again, or use another checkpoint"
         )
     try:
-        return record, load(content)
+        return record, load(content), digest
     except SafetensorError as error:
         raise CheckpointError(f"{file} is not a safetensors file: {error}") from None
 

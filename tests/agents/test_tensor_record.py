@@ -21,7 +21,7 @@ def weights_file(folder):
 def test_round_trip_and_replacement(tmp_path):
     write_tensor_record(tmp_path, "policy", OTHER, {"step": 1})
     write_tensor_record(tmp_path, "policy", TENSORS, {"step": 2})
-    record, tensors = read_tensor_record(tmp_path, "policy")
+    record, tensors, _ = read_tensor_record(tmp_path, "policy")
     assert record == {"step": 2}
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
     assert len(list(tmp_path.iterdir())) == 2
@@ -32,7 +32,7 @@ def test_previous_is_kept_when_asked(tmp_path):
         tensors = {"a": torch.tensor(float(step))}
         write_tensor_record(tmp_path, "state", tensors, {"step": step}, keep_previous=True)
     assert read_tensor_record(tmp_path, "state")[0] == {"step": 2}
-    record, tensors = read_tensor_record(tmp_path, "state-previous")
+    record, tensors, _ = read_tensor_record(tmp_path, "state-previous")
     assert (record, float(tensors["a"])) == ({"step": 1}, 1.0)
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -46,7 +46,7 @@ def test_a_kill_between_the_two_files_leaves_the_old_pair(tmp_path, monkeypatch)
     monkeypatch.setattr("agents.tensor_record.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         write_tensor_record(tmp_path, "policy", TENSORS, {"step": 2})
-    record, tensors = read_tensor_record(tmp_path, "policy")
+    record, tensors, _ = read_tensor_record(tmp_path, "policy")
     assert record == {"step": 1}
     assert torch.equal(tensors["a"], OTHER["a"])
 

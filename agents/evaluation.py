@@ -1,0 +1,130 @@
+"""How good a controller is on held-out requests: what it saves, and what is left of the output."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agents.controllers import Controller
+from agents.rollout import Result, run_controller
+from base.decisions import Decision
+from envs.generator import Generator
+from envs.references import ReferenceCache
+from envs.reward import REWARDS
+from envs.settings import LatencyTable
+from eval.fidelity import PRIMARY, fidelity
+
+
+class Scorer(Protocol):
+    """A further figure of images, such as LPIPS or CLIP; see `eval.metrics.protocol`."""
+
+    name: str
+
+    def __call__(
+        self, images: torch.Tensor, references: torch.Tensor | None, prompts: Sequence[str]
+    ) -> torch.Tensor:
+        """Measure [B, H, W, 3] uint8 images; [B] floats."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        results: one a request.
+        references: the same requests with nothing pruned.
+        columns: [N] float64 for each figure: `return`, `saved`, fidelity, what scorers add.
+    """
+
+    results: tuple[Result, ...]
+    references: tuple[np.ndarray, ...]
+    columns: Mapping[str, np.ndarray]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each figure."""
+        return {name: float(column.mean()) for name, column in self.columns.items()}
+
+    def ratios(self) -> dict[str, list[float]]:
+        """The prune ratios that were chosen, by name of the stage."""
+        found: dict[str, list[float]] = {}
+        for result in self.results:
+            for name, decision in zip(result.stage_names, result.decisions, strict=True):
+                found.setdefault(name, []).append(float(decision.get("prune_ratio", 0.0)))
+        return found
+
+
+def evaluate_controller(
+    generator: Generator,
+    controller: Controller,
+    requests: Sequence[Any],
+    reference_cache: ReferenceCache,
+    preference: float,
+    reward: str = "pareto",
+    batch_size: int = 16,
+    scorers: Sequence[Scorer] = (),
+    latency_table: LatencyTable | None = None,
+) -> Evaluation:
+    """Generate the requests and compare with their references.
+
+    Args:
+        generator: makes the outputs.
+        controller: what is evaluated.
+        requests: N held-out requests.
+        reference_cache: has or makes the references.
+        preference: the weight of the return, from 0 (fidelity) to 1 (compute).
+        reward: name in `envs.reward.REWARDS`.
+        batch_size: how many are generated together.
+        scorers: further figures, for images.
+        latency_table: gives `latency_saved_ms`.
+    """
+    references = reference_cache.get(generator, requests)
+    results = list(run_controller(generator, controller, requests, batch_size))
+    outputs = [result.output for result in results]
+    figures = fidelity(generator.output_kind, outputs, references)
+    primary = figures[PRIMARY[generator.output_kind]]
+    columns = {
+        "return": np.array(
+            [
+                _return(reward, preference, generator.stages(result.request), result, float(score))
+                for result, score in zip(results, primary, strict=True)
+            ]
+        ),
+        "saved": np.array([result.saved for result in results]),
+        **figures,
+    }
+    if latency_table is not None:
+        columns["latency_saved_ms"] = np.array(
+            [_saved_ms(generator, latency_table, result) for result in results]
+        )
+    for scorer in scorers:
+        columns[scorer.name] = (
+            scorer(
+                torch.from_numpy(np.stack(outputs)),
+                torch.from_numpy(np.stack(references)),
+                [request.label for request in requests],
+            )
+            .double()
+            .numpy()
+        )
+    return Evaluation(tuple(results), tuple(references), columns)
+
+
+def _return(
+    reward: str, preference: float, stages: Sequence[Any], result: Result, score: float
+) -> float:
+    """The sum of what the environment would have paid, the controller's own compute left out."""
+    full = np.array([stage.cost_flops for stage in stages])
+    saved = (full - np.array(result.stage_costs_flops)) / result.full_cost_flops
+    score_at_end = np.zeros(len(saved))
+    score_at_end[-1] = score
+    return float(REWARDS[reward](np.full(len(saved), preference), saved, score_at_end).sum())
+
+
+def _saved_ms(generator: Generator, table: LatencyTable, result: Result) -> float:
+    full: list[Decision] = [generator.decision_space.complete({})] * len(result.decisions)
+    return table.latency_ms(result.request, full) - table.latency_ms(
+        result.request, result.decisions
+    )

@@ -1,0 +1,84 @@
+"""From the text that a user writes after `--controller` to a controller.
+
+| text | controller |
+|---|---|
+| `none` | everything is computed: the reference |
+| `schedule:8:0.4,16:1.0` | the same ratios for every request, see `agents/schedules.py` |
+| `python:module:function` | a two-argument `get_pruning_ratio(scale, num_scales)` |
+| `policy:RUN_FOLDER` | a policy that `prunegym train` saved |
+| `random`, `random:SEED` | any allowed decision of the menu, for comparison |
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.controllers import Controller, FixedSchedule, NoPruning, RandomChoice, RatioFunction
+from agents.policy_controller import load_policy_controller
+from agents.schedules import parse_schedule
+from base.decisions import Ratio
+from base.errors import ConfigError
+from envs.generator import Generator
+
+KINDS = "none, schedule:8:0.4,16:1.0, policy:RUN_FOLDER, python:module:function, random:SEED"
+
+
+def parse_controller(text: str, generator: Generator, request: Any) -> Controller:
+    """Make the controller that `text` names.
+
+    Args:
+        text: see the table above.
+        generator: what it will control.
+        request: one of the requests that it will be used for; its stages name the schedule's.
+
+    Raises:
+        ConfigError: the text cannot be read, or does not fit the generator.
+        CheckpointError: a policy that is missing, damaged, or made for another generator.
+    """
+    kind, _, rest = text.partition(":")
+    stage_names = [stage.name for stage in generator.stages(request)]
+    if text == "none":
+        return NoPruning()
+    if kind == "schedule":
+        _check_has_ratio(text, generator)
+        schedule = rest.strip("\"'")  # quotes around the schedule survive some shells
+        parse_schedule(schedule, stage_names)  # a mistake is told now, not at the first image
+        return FixedSchedule(schedule)
+    if kind == "python":
+        _check_has_ratio(text, generator)
+        return RatioFunction(text, _import_function(text, rest))
+    if kind == "policy" and rest:
+        return load_policy_controller(text, Path(rest), generator)
+    if text == "random" or (kind == "random" and rest.isascii() and rest.isdigit()):
+        return RandomChoice(int(rest or 0))
+    raise ConfigError(f"controller {text!r} is not known; expected one of: {KINDS}")
+
+
+def _check_has_ratio(text: str, generator: Generator) -> None:
+    fields: Sequence[str] = list(generator.decision_space.fields)
+    if not isinstance(generator.decision_space.fields.get("prune_ratio"), Ratio):
+        raise ConfigError(
+            f"controller {text!r} sets prune ratios; this generator's decisions have {fields}"
+        )
+
+
+def _import_function(text: str, path: str) -> Callable[[int, int], float]:
+    module_name, _, function_name = path.partition(":")
+    if not module_name or not function_name:
+        raise ConfigError(f"controller {text!r}: expected python:module:function")
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # as `python -m` does: modules beside the user come first
+        sys.path.insert(0, folder)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except ImportError as error:
+        raise ConfigError(f"controller {text!r}: cannot import {module_name}: {error}") from error
+    except AttributeError:
+        raise ConfigError(
+            f"controller {text!r}: module {module_name} has no {function_name!r}"
+        ) from None
+    if not callable(function):
+        raise ConfigError(f"controller {text!r}: {function_name} is {function!r}; not a function")
+    return function

@@ -1,0 +1,84 @@
+"""A trained policy as a controller."""
+
+from pathlib import Path
+
+import numpy as np
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from agents.controllers import Situation
+from agents.policy_file import PolicyDefinition, load_policy
+from agents.run_folder import POLICY_FOLDERS
+from base.decisions import Decision
+from base.errors import CheckpointError
+from envs.generator import Generator
+
+
+class PolicyController:
+    """Takes the most probable action, as the environment would read it.
+
+    Args:
+        name: as the user wrote it.
+        identity: the name with a hash of the weights.
+        policy: what `prunegym train` made.
+        definition: what goes in and out.
+        generator: what is controlled.
+
+    Attributes:
+        preference: the weight that the policy is shown; of a range, its middle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        identity: str,
+        policy: ActorCriticPolicy,
+        definition: PolicyDefinition,
+        generator: Generator,
+    ) -> None:
+        self.name = name
+        self.identity = identity
+        self.policy = policy
+        self.first_controlled_stage = definition.first_controlled_stage
+        self.flops_per_decision = count_actor_flops(policy)
+        self._encoding = definition.encoding(generator)
+        self.replacements: tuple[Decision, ...] | None = self._encoding.menu
+        self._preference_column = definition.observation.index("preference")
+        self.preference = float(np.mean(definition.preference))
+
+    def decide(self, situation: Situation) -> list[Decision]:
+        """Ask the policy once for all rows."""
+        observation = situation.observe()
+        observation[:, self._preference_column] = self.preference
+        actions, _ = self.policy.predict(observation, deterministic=True)
+        labels = [request.label for request in situation.requests]
+        return list(self._encoding.decode(actions, labels, situation.stage))
+
+
+def load_policy_controller(name: str, folder: Path, generator: Generator) -> PolicyController:
+    """Load the policy of a run folder (its best one), or of a folder that holds just a policy.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is for another generator.
+    """
+    places = [folder, *(folder / part for part in POLICY_FOLDERS)]
+    found = [place for place in places if (place / "policy.json").is_file()]
+    if not found:
+        raise CheckpointError(
+            f"no policy.json in {folder} or its {', '.join(POLICY_FOLDERS)}; expected a run folder "
+            "of 'prunegym train'"
+        )
+    policy, definition, digest = load_policy(found[0], generator)
+    return PolicyController(name, f"policy {digest[:16]}", policy, definition, generator)
+
+
+def count_actor_flops(policy: ActorCriticPolicy) -> float:
+    """FLOPs of one decision (multiply-add = 2): the critic is not needed to decide."""
+    layers = [*policy.mlp_extractor.policy_net.modules(), policy.action_net]
+    return float(
+        sum(
+            2 * layer.in_features * layer.out_features
+            for layer in layers
+            if isinstance(layer, nn.Linear)
+        )
+    )

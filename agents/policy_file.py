@@ -1,0 +1,127 @@
+"""Policies as files that run no code: `policy.json` tells what goes in and out, beside the weights.
+
+A policy only means something together with the observation and the actions that it was trained
+with, on the generator that it was trained on; all of that is in the file, and checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from agents.tensor_record import read_tensor_record, write_tensor_record
+from base.errors import CheckpointError, ConfigError
+from envs.actions import ActionEncoding, action_encoding
+from envs.generator import Generator
+from envs.observation import VectorObservation
+
+FORMAT = 1
+NAME = "policy"
+
+
+@dataclass(frozen=True)
+class PolicyDefinition:
+    """What a policy reads, what it sets, and for which generator.
+
+    Attributes:
+        fingerprint: of the generator.
+        num_stages: the generator's `max_stages`.
+        observation: the names of the columns, in order.
+        action_mode: `discrete` (a number of the menu) or `box` (one number a field).
+        menu: the decisions that a discrete action picks from.
+        first_controlled_stage: stages before it are computed in full.
+        preference: the weight between compute and fidelity, or the range that it was trained for.
+        net_arch: widths of the hidden layers, of the actor and of the critic alike.
+    """
+
+    fingerprint: str
+    num_stages: int
+    observation: tuple[str, ...]
+    action_mode: str
+    menu: tuple[Mapping[str, Any], ...]
+    first_controlled_stage: int
+    preference: float | tuple[float, float]
+    net_arch: tuple[int, ...]
+
+    def encoding(self, generator: Generator) -> ActionEncoding:
+        """Return how actions of this policy are read."""
+        menu = self.menu if self.action_mode == "discrete" else None
+        return action_encoding(generator.decision_space, self.action_mode, menu)
+
+
+def save_policy(
+    folder: str | Path, policy: ActorCriticPolicy, definition: PolicyDefinition
+) -> Path:
+    """Write the policy into `folder`; return the path of its `policy.json`."""
+    versions = {name: version(name) for name in ("stable-baselines3", "gymnasium", "torch")}
+    record = {"format": FORMAT, **asdict(definition), "versions": versions}
+    return write_tensor_record(folder, NAME, policy.state_dict(), record)
+
+
+def load_policy(
+    folder: str | Path, generator: Generator
+) -> tuple[ActorCriticPolicy, PolicyDefinition, str]:
+    """Read a policy for this generator. No code in the files is run.
+
+    Args:
+        folder: holds `policy.json`.
+        generator: what the policy is going to control.
+
+    Returns:
+        The policy on the CPU, its definition, and the SHA-256 of its weights.
+
+    Raises:
+        CheckpointError: files that are missing or damaged, or a policy for another generator or
+            another number of stages; both are named.
+    """
+    path = Path(folder) / f"{NAME}.json"
+    record, tensors, digest = read_tensor_record(folder, NAME)
+    definition = _read_definition(path, record)
+    _check_fits(path, definition, generator)
+    try:
+        policy = ActorCriticPolicy(
+            VectorObservation(generator).space,
+            definition.encoding(generator).space,
+            lr_schedule=lambda _: 0.0,
+            net_arch=list(definition.net_arch),
+        )
+        policy.load_state_dict(tensors)
+    except (ConfigError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not fit its weights or menu: {error}") from error
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise CheckpointError(f"{path} holds weights that are not finite")
+    policy.set_training_mode(False)
+    return policy, definition, digest
+
+
+def _read_definition(path: Path, record: Mapping[str, Any]) -> PolicyDefinition:
+    if record.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}"
+        )
+    missing = [field.name for field in fields(PolicyDefinition) if field.name not in record]
+    if missing:
+        raise CheckpointError(f"{path} lacks {missing}; it is not a policy of prunegym")
+
+    def plain(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    return PolicyDefinition(**{f.name: plain(record[f.name]) for f in fields(PolicyDefinition)})
+
+
+def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) -> None:
+    here: Sequence[tuple[str, Any, Any]] = (
+        ("number of stages", definition.num_stages, generator.max_stages),
+        ("fingerprint", definition.fingerprint, generator.fingerprint),
+        ("observation", definition.observation, VectorObservation(generator).names),
+    )
+    for what, saved, expected in here:
+        if saved != expected:
+            raise CheckpointError(
+                f"{path} is a policy for another generator: its {what} is {saved!r}, that of this "
+                f"generator {expected!r}. Use the generator that it was trained on, or train anew"
+            )

@@ -1,0 +1,225 @@
+"""Train a pruning policy with PPO, from the first request to the saved policy.
+
+The learning itself is Stable-Baselines3's. The loop is written out here, because between two
+rollouts everything that the run consists of is saved: a run that is killed at any moment and
+resumed ends with the same weights, bit by bit, as one that was left alone (on the CPU).
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3 import PPO
+from stable_baselines3.common.utils import LinearSchedule
+
+from agents.evaluation import Scorer, evaluate_controller
+from agents.interruption import StopRequest
+from agents.policy_controller import PolicyController
+from agents.policy_file import PolicyDefinition, save_policy
+from agents.ppo_settings import TrainSettings
+from agents.run_folder import locked, start_or_resume
+from agents.tensorboard import make_logger
+from agents.training_log import RolloutRecorder, log_evaluation, log_rollout
+from agents.training_state import load_training_state, save_training_state
+from base.files import write_json
+from envs.generator import Generator
+from envs.references import ReferenceCache
+from envs.sb3_vec_env import PruningVecEnv
+from envs.settings import LatencyTable
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a rollout, for whoever shows it.
+
+    Attributes:
+        rollouts: done so far.
+        total_rollouts: to do in all.
+        rollout: mean figures of the last rollout: `return`, `saved`, fidelity.
+        evaluation: the same of the last evaluation, with `steps`.
+    """
+
+    rollouts: int
+    total_rollouts: int
+    rollout: dict[str, float]
+    evaluation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        finished: False if a signal stopped it.
+        steps: environment steps in all.
+        episodes: episodes that ended.
+        evaluations: of each evaluation the step and the mean of each figure.
+    """
+
+    finished: bool
+    steps: int
+    episodes: int
+    evaluations: list[dict[str, float]]
+
+
+def train(
+    generator: Generator,
+    requests: Sequence[Any],
+    evaluation_requests: Sequence[Any],
+    settings: TrainSettings,
+    run_dir: Path,
+    resume: bool = False,
+    scorers: Sequence[Scorer] = (),
+    latency_table: LatencyTable | None = None,
+    reference_cache: ReferenceCache | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainResult:
+    """Train, evaluate and save.
+
+    Args:
+        generator: what is controlled.
+        requests: episodes are drawn from these.
+        evaluation_requests: held out.
+        settings: all that the result depends on besides the generator and the requests.
+        run_dir: gets `best/`, `last/`, the checkpoint, `evaluations.json` and `tensorboard/`.
+        resume: go on from the checkpoint in `run_dir`.
+        scorers: further figures at evaluations.
+        latency_table: for figures in milliseconds.
+        reference_cache: where references are kept; by default in memory.
+        on_progress: called after each rollout.
+
+    Raises:
+        ConfigError: settings that cannot be used, or that differ from those of the resumed run.
+        CheckpointError: nothing to resume from, or damaged files.
+    """
+    with locked(run_dir), StopRequest("finishing this rollout, then saving") as stop:
+        start_or_resume(
+            run_dir, _identity(generator, requests, evaluation_requests, settings), resume
+        )
+        cache = reference_cache or ReferenceCache()
+        env = PruningVecEnv(
+            generator,
+            requests,
+            settings.ppo.num_envs,
+            reference_cache=cache,
+            latency_table=latency_table,
+            **vars(settings.environment),
+        )
+        model = _make_model(env, generator, settings)
+        definition = _define_policy(env, generator, settings)
+        controller = PolicyController("policy", "in training", model.policy, definition, generator)
+        recorder = RolloutRecorder()
+        total_steps = settings.num_rollouts() * model.n_steps * env.num_envs
+        _, callback = model._setup_learn(total_steps, recorder)
+
+        rollouts, episodes, evaluations = 0, 0, []
+        if resume:
+            saved = load_training_state(run_dir, model)
+            rollouts, episodes = saved["rollouts"], saved["episodes"]
+            evaluations = saved["evaluations"]
+        model.set_logger(make_logger(run_dir / "tensorboard", model.num_timesteps))
+
+        def evaluate() -> None:
+            evaluation = evaluate_controller(
+                generator,
+                controller,
+                evaluation_requests,
+                cache,
+                controller.preference,
+                batch_size=env.num_envs,
+                scorers=scorers,
+                latency_table=latency_table,
+            )
+            best_before = max((entry["return"] for entry in evaluations), default=-math.inf)
+            evaluations.append({"steps": model.num_timesteps, **evaluation.means})
+            if evaluation.means["return"] > best_before:
+                save_policy(run_dir / "best", model.policy, definition)
+            write_json(run_dir / "evaluations.json", evaluations)
+            log_evaluation(model.logger, evaluation)
+
+        if not evaluations:
+            evaluate()  # where it starts from
+            model.logger.dump(step=model.num_timesteps)
+        while rollouts < settings.num_rollouts() and not stop.requested:
+            began = time.perf_counter()
+            model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
+            model._update_current_progress_remaining(model.num_timesteps, total_steps)
+            model.train()
+            rollouts += 1
+            episodes += len(recorder.summaries)
+            rate = model.n_steps * env.num_envs / (time.perf_counter() - began)
+            log_rollout(model.logger, recorder, rate)
+            last = rollouts == settings.num_rollouts()
+            if last or rollouts % settings.evaluate_every == 0:
+                evaluate()
+            model.logger.dump(step=model.num_timesteps)
+            if last or stop.requested or rollouts % settings.checkpoint_every == 0:
+                save_policy(run_dir / "last", model.policy, definition)
+                state = {"rollouts": rollouts, "episodes": episodes, "evaluations": evaluations}
+                save_training_state(run_dir, model, state)
+            on_progress(
+                Progress(rollouts, settings.num_rollouts(), recorder.means(), evaluations[-1])
+            )
+        model.logger.close()
+        finished = rollouts == settings.num_rollouts()
+        return TrainResult(finished, model.num_timesteps, episodes, evaluations)
+
+
+def _make_model(env: PruningVecEnv, generator: Generator, settings: TrainSettings) -> PPO:
+    ppo = settings.ppo
+    steps_per_episode = generator.max_stages - settings.environment.first_controlled_stage
+    return PPO(
+        "MlpPolicy",
+        env,
+        n_steps=ppo.rollout_episodes * steps_per_episode,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.num_epochs,
+        learning_rate=LinearSchedule(ppo.learning_rate, 0.0, 1.0),
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.entropy_coefficient,
+        vf_coef=ppo.value_coefficient,
+        max_grad_norm=ppo.max_gradient_norm,
+        policy_kwargs={"net_arch": list(ppo.net_arch)},
+        seed=settings.seed,
+        device="cpu",  # the policy is tiny; and resuming is exact only there
+    )
+
+
+def _define_policy(
+    env: PruningVecEnv, generator: Generator, settings: TrainSettings
+) -> PolicyDefinition:
+    return PolicyDefinition(
+        fingerprint=generator.fingerprint,
+        num_stages=generator.max_stages,
+        observation=env.core.observation.names,
+        action_mode=settings.environment.action_mode,
+        menu=env.core.actions.menu,
+        first_controlled_stage=settings.environment.first_controlled_stage,
+        preference=settings.environment.preference,
+        net_arch=settings.ppo.net_arch,
+    )
+
+
+def _identity(
+    generator: Generator,
+    requests: Sequence[Any],
+    evaluation_requests: Sequence[Any],
+    settings: TrainSettings,
+) -> dict[str, Any]:
+    """All that the result depends on: a run is only resumed under the same."""
+
+    def name(several: Sequence[Any]) -> str:
+        keys = "\n".join(request.key for request in several)
+        return f"{len(several)} with SHA-256 {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+
+    return settings.plain() | {
+        "fingerprint": generator.fingerprint,
+        "requests": name(requests),
+        "evaluation_requests": name(evaluation_requests),
+    }

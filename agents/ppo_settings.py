@@ -1,0 +1,112 @@
+"""The settings of a training run: typed, with defaults, read from YAML by `prunegym train`."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from base.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EnvironmentOptions:
+    """What the environment is told; see `envs.PruningEnv`.
+
+    Attributes:
+        preference: the weight between fidelity (0) and compute (1), or a range to draw it from.
+        action_mode: `discrete` or `box`.
+        menu: the decisions of `discrete`; by default the generator's own.
+        first_controlled_stage: stages before it are computed in full.
+        fresh_seeds: a new seed in every episode, which costs a new reference each.
+    """
+
+    preference: float | tuple[float, float] = 0.5
+    action_mode: str = "discrete"
+    menu: list[dict[str, Any]] | None = None
+    first_controlled_stage: int = 1
+    fresh_seeds: bool = False
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """Hyper-parameters, for episodes of a few steps whose return is one number between 0 and 1.
+
+    Attributes:
+        total_episodes: how long to train; rounded up to whole rollouts.
+        num_envs: episodes generated side by side.
+        rollout_episodes: episodes of each of them between two updates.
+        batch_size: steps in one gradient step.
+        num_epochs: passes over each rollout.
+        learning_rate: at the start; falls to zero linearly.
+        gamma: 1, since an episode is short and its return is what counts.
+        gae_lambda: 1 trusts returns, 0 trusts the critic.
+        clip_range: how far one update may move the policy.
+        entropy_coefficient: pay for staying undecided.
+        value_coefficient: weight of the critic's loss.
+        max_gradient_norm: gradients are cut to this length.
+        net_arch: widths of the hidden layers of actor and critic.
+    """
+
+    total_episodes: int = 3000
+    num_envs: int = 16
+    rollout_episodes: int = 2
+    batch_size: int = 64
+    num_epochs: int = 10
+    learning_rate: float = 1e-3
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    entropy_coefficient: float = 0.01
+    value_coefficient: float = 0.5
+    max_gradient_norm: float = 0.5
+    net_arch: tuple[int, ...] = (64, 64)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One run.
+
+    Attributes:
+        environment: see there.
+        ppo: see there.
+        seed: of weights, actions and the order of requests.
+        evaluate_every: rollouts between two evaluations.
+        checkpoint_every: rollouts between two checkpoints.
+    """
+
+    environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    ppo: PPOSettings = field(default_factory=PPOSettings)
+    seed: int = 0
+    evaluate_every: int = 10
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        counts = {
+            "evaluate_every": self.evaluate_every,
+            "checkpoint_every": self.checkpoint_every,
+            **{
+                f"ppo.{name}": getattr(self.ppo, name)
+                for name in ("total_episodes", "num_envs", "rollout_episodes", "num_epochs")
+            },
+        }
+        for name, value in counts.items():
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; expected 1 or more")
+        if self.ppo.batch_size < 2:
+            raise ConfigError(f"ppo.batch_size is {self.ppo.batch_size}; expected 2 or more")
+        if not self.seed >= 0:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more")
+
+    def num_rollouts(self) -> int:
+        """How many rollouts the training has."""
+        return math.ceil(self.ppo.total_episodes / (self.ppo.num_envs * self.ppo.rollout_episodes))
+
+    def plain(self) -> dict[str, Any]:
+        """All settings by dotted name, as plain values for JSON."""
+        plain: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if isinstance(value, dict):
+                plain |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
+            else:
+                plain[name] = value
+        # Tuples come back from JSON as lists, and the two must compare equal.
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}

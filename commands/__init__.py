@@ -1,0 +1,1 @@
+"""One module a command of `prunegym`; each has `main(args)`, which returns the exit status."""
