@@ -1,4 +1,4 @@
-"""What is to be compared: folders matched by key, with the prompt, category and cost of each image."""
+"""What is compared: folders matched by key, with prompt, category and cost of each image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

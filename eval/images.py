@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from base.errors import ConfigError
 
@@ -69,6 +69,8 @@ def decode(path: Path, alpha: str = "drop") -> Decoded:
                 has_alpha=image.has_transparency_data,
                 lossy=image.format == "JPEG" or data[8:16] == b"WEBPVP8 ",
             )
+    except UnidentifiedImageError:
+        return Decoded(None, "UnidentifiedImageError: no image format that is known", sha256)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         return Decoded(None, f"{type(error).__name__}: {error}", sha256)
 

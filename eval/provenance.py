@@ -50,11 +50,13 @@ def why_not_comparable(
 
 
 def missing_provenance(provenance: Mapping[str, dict[str, Any] | None]) -> list[str]:
-    """A warning for each folder that does not say how it was made."""
+    """A warning when folders do not say how they were made."""
+    without = [name for name, content in provenance.items() if not _fingerprint(content)]
+    if not without:
+        return []
     return [
-        f"{name} has no usable provenance.json: generator, settings and seeds cannot be checked"
-        for name, content in provenance.items()
-        if not _fingerprint(content)
+        f"no usable provenance.json in {', '.join(without)}: whether generator, settings and seeds "
+        "are those of the others cannot be checked"
     ]
 
 

@@ -28,7 +28,6 @@ _STAND_IN_TEXT = (
     "disk: not comparable with LPIPS elsewhere"
 )
 _MINIMUM_SIDES = {"alex": 31, "vgg": 16, "squeeze": 17}  # smaller ones vanish in the trunk
-_VALUES_AT_A_TIME = 2**22  # of pixels and channels in one pass: bounds the memory of the trunk
 
 
 class Lpips:
@@ -78,12 +77,7 @@ class Lpips:
     ) -> torch.Tensor:
         """[B] float32: the distance of each pair of uint8 [B, H, W, 3]; 0 for identical images."""
         assert references is not None
-        rows = max(1, _VALUES_AT_A_TIME // images[0].numel())
-        distances = [
-            self._network(_scaled(x), _scaled(y)).flatten()
-            for x, y in zip(images.split(rows), references.split(rows), strict=True)
-        ]
-        return torch.cat(distances)
+        return self._network(_scaled(images), _scaled(references)).flatten()
 
 
 def _scaled(images: torch.Tensor) -> torch.Tensor:

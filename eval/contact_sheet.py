@@ -1,0 +1,148 @@
+"""The contact sheet: the same image of every folder side by side, with what was decided for it.
+
+Under each image of a candidate lies a strip with one cell for each stage, coarse to fine: the
+darker, the more of the stage was pruned; the number is the share, and a cross is a skipped stage.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from base.files import write_atomic
+from eval.comparison import ORIGINAL, Comparison
+from eval.evaluation import Evaluation
+from eval.images import decode, resize
+
+_THUMB, _GAP, _CAPTION, _LINE, _STRIP = 192, 6, 22, 16, 20  # pixels
+_CARD_HEIGHT = _CAPTION + _THUMB + 2 * _LINE + _STRIP + 3 * _GAP
+_INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
+
+
+def choose_images(evaluation: Evaluation, count: int) -> list[str]:
+    """Images that every folder has, from the worst to the best of the last candidate, evenly.
+
+    The order is that of the first quality figure; without one, that of the names.
+    """
+    images = evaluation.images
+    complete = images.groupby("id")["status"].agg(lambda statuses: (statuses == "ok").all())
+    keys = pd.Index(complete[complete].index)
+    quality = [f for f in evaluation.figures if f.name not in ("compute_saved", "latency_ms")]
+    if quality:
+        last = images[images["folder"] == evaluation.comparison.candidates[-1]].set_index("id")
+        ordered = last.loc[keys, quality[0].name].sort_values(
+            ascending=quality[0].higher_is_better, kind="stable", na_position="last"
+        )
+        keys = ordered.index
+    picked = np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).round().astype(int))
+    return [keys[index] for index in picked]
+
+
+def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> Path | None:
+    """Draw up to `count` images of all folders. Returns the path; None if no image is complete."""
+    keys = choose_images(evaluation, count)
+    if not keys:
+        return None
+    folders = list(evaluation.comparison.folders)
+    card_width = len(folders) * (_THUMB + _GAP) + _GAP
+    columns = max(1, min(len(keys), 1300 // card_width))
+    rows = -(-len(keys) // columns)
+    sheet = Image.new("RGB", (columns * card_width, rows * _CARD_HEIGHT + _LINE), _PAPER)
+    drawing = ImageDraw.Draw(sheet)
+    table = evaluation.images.set_index(["folder", "id"])
+    for index, key in enumerate(keys):
+        left, top = (index % columns) * card_width, (index // columns) * _CARD_HEIGHT
+        prompt = evaluation.comparison.prompts[key].text
+        _text(drawing, (left + _GAP, top + 5), f"{key}: {prompt}", card_width - 2 * _GAP, 12, _INK)
+        for column, name in enumerate(folders):
+            corner = (left + _GAP + column * (_THUMB + _GAP), top + _CAPTION)
+            _draw_image(sheet, drawing, corner, evaluation.comparison, name, key)
+            _draw_figures(drawing, corner, name, table.loc[(name, key)])
+            cost = evaluation.comparison.compute[name].get(key)
+            if cost and name != ORIGINAL:
+                _draw_strip(drawing, corner, cost.decisions)
+    legend = (
+        "strip: one cell a stage, coarse to fine; number = share pruned, \u00d7 = stage skipped"
+    )
+    _text(drawing, (_GAP, rows * _CARD_HEIGHT), legend, sheet.width, 10, _FAINT)
+    write_atomic(path, lambda target: sheet.save(target, format="PNG"))
+    return path
+
+
+def _draw_image(
+    sheet: Image.Image,
+    drawing: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    comparison: Comparison,
+    name: str,
+    key: str,
+) -> None:
+    pixels = decode(comparison.folders[name].images[key]).pixels
+    if pixels is None:  # it could be read a moment ago
+        _text(drawing, corner, "unreadable", _THUMB, 12, _FAINT)
+        return
+    height, width = pixels.shape[:2]
+    scale = _THUMB / max(height, width)
+    small = max(1, round(height * scale)), max(1, round(width * scale))
+    picture = resize(pixels, *small, resize_filter="nearest" if scale >= 1 else "lanczos")
+    sheet.paste(Image.fromarray(picture), corner)
+
+
+def _draw_figures(
+    drawing: ImageDraw.ImageDraw, corner: tuple[int, int], name: str, row: pd.Series
+) -> None:
+    parts = []
+    if name != ORIGINAL:
+        formats = {"ssim": "SSIM {:.3f}", "psnr_capped50": "{:.1f} dB"}
+        parts = [
+            text.format(row[figure])
+            for figure, text in formats.items()
+            if figure in row and pd.notna(row[figure])
+        ]
+    if pd.notna(row["compute_saved"]) and name != ORIGINAL:
+        parts.append(f"saved {row['compute_saved']:.0%}")
+    left, top = corner[0], corner[1] + _THUMB + 2
+    _text(drawing, (left, top), name, _THUMB, 12, _INK)
+    _text(drawing, (left, top + _LINE), "  ".join(parts), _THUMB, 11, _FAINT)
+
+
+def _draw_strip(
+    drawing: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    decisions: Sequence[tuple[str, float]],
+) -> None:
+    if not decisions:
+        return
+    top = corner[1] + _THUMB + 2 + 2 * _LINE
+    width = _THUMB / len(decisions)
+    for index, (_, ratio) in enumerate(decisions):
+        left, right = corner[0] + index * width, corner[0] + (index + 1) * width - 1
+        shade = round(240 - 200 * ratio)
+        drawing.rectangle((left, top, right, top + _STRIP - 4), fill=(shade, shade, shade))
+        number = "\u00d7" if ratio == 1 else f"{ratio:.2g}".removeprefix("0") or "0"
+        ink = _INK if shade > 128 else _PAPER
+        middle = ((left + right) / 2, top + (_STRIP - 4) / 2)
+        drawing.text(middle, number, fill=ink, font=_font(10), anchor="mm")
+
+
+def _text(
+    drawing: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    text: str,
+    width: int,
+    size: int,
+    ink: tuple[int, int, int],
+) -> None:
+    """One line of text, cut where it would be wider than `width` pixels."""
+    text, font = " ".join(text.split())[:300], _font(size)
+    while text and drawing.textlength(text, font=font) > width:
+        text = text.removesuffix("\u2026")[:-1] + "\u2026" if len(text) > 1 else ""
+    drawing.text(corner, text, fill=ink, font=font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: it also has Greek, Cyrillic and more."""
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)

@@ -1,0 +1,75 @@
+"""The few figures that a person reads first, in words: for the console and for the report."""
+
+from typing import Any
+
+_COLUMNS = {  # figure: (heading, format); the order of the columns
+    "compute_saved": ("compute saved", "{:.1%}"),
+    "latency_ms": ("ms / image", "{:.1f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "ssim_uniform7": ("SSIM (uniform 7)", "{:.4f}"),
+    "ssim_legacy3": ("SSIM (legacy 3)", "{:.4f}"),
+    "ms_ssim": ("MS-SSIM", "{:.4f}"),
+    "psnr_capped50": ("PSNR dB (≤50)", "{:.2f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+    "lpips_standin": ("LPIPS stand-in", "{:.4f}"),
+    "clip": ("CLIP", "{:.4f}"),
+    "clip_scenes": ("CLIP (scenes)", "{:.4f}"),
+}
+
+
+def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[str, str]]]]:
+    """The means of each folder.
+
+    Args:
+        summary: `Evaluation.summary`.
+
+    Returns:
+        The headings, and a row for each folder of (value, 95 % interval). A figure that the folder
+        cannot have is ("-", ""); a metric without its package or weights is "not computed".
+    """
+    shown = [name for name in _COLUMNS if name in summary["figures"]]
+    shown += [
+        name for name in summary["figures"] if name not in _COLUMNS and not name.startswith("psnr")
+    ]
+    rows = []
+    for name, folder in summary["folders"].items():
+        cells = [(name, folder["controller"] or "")]
+        cells.append((str(folder["statuses"].get("ok", 0)), f"of {folder['images']}"))
+        cells += [_cell(figure, folder["figures"].get(figure)) for figure in shown]
+        cells += [("not computed", "")] * len(summary["not_computed"])
+        rows.append(cells)
+    names = [*shown, *summary["not_computed"]]
+    return ["folder", "compared", *(heading(name) for name in names)], rows
+
+
+def difference_table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Each pair of candidates: mean difference with interval, and how many images are won."""
+    rows = []
+    for entry in summary["differences"]:
+        if not (entry["figure"] in _COLUMNS and entry["n"]):
+            continue
+        mean, interval = _cell(entry["figure"], entry | {"mean": entry["mean_difference"]}, "+")
+        rows.append(
+            [
+                f"{entry['candidate']} - {entry['baseline']}",
+                heading(entry["figure"]),
+                f"{mean}\n{interval}".strip(),
+                f"{entry['wins']} / {entry['ties']} / {entry['losses']}",
+                f"{entry['win_rate']:.0%}",
+            ]
+        )
+    return ["pair", "figure", "mean difference", "wins / ties / losses", "win rate"], rows
+
+
+def heading(figure: str) -> str:
+    """What a figure is called in a table."""
+    return _COLUMNS.get(figure, (figure, ""))[0]
+
+
+def _cell(figure: str, values: dict[str, Any] | None, sign: str = "") -> tuple[str, str]:
+    if not values or values["mean"] is None:
+        return "-", ""
+    text = _COLUMNS.get(figure, ("", "{:.4g}"))[1].replace("{:", "{:" + sign)
+    low_high = values["ci95"]
+    interval = f"[{text.format(low_high[0])}, {text.format(low_high[1])}]" if low_high else ""
+    return text.format(values["mean"]), interval

@@ -1,0 +1,105 @@
+"""Apply metrics to images of mixed sizes and states; what cannot be measured gets a reason."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from eval.metrics.protocol import Metric
+
+logger = logging.getLogger(__name__)
+
+_VALUES_PER_CALL = 2**22  # pixels times channels: bounds the memory that a metric takes
+
+
+@dataclass
+class Sample:
+    """An image to be measured, and what was measured.
+
+    Attributes:
+        pixels: uint8 [H, W, 3]; None if there is no readable image.
+        reference: uint8 [H, W, 3]; None if it cannot be compared with one.
+        prompt: the text of the image.
+        why_not: the reason for a figure that lacks pixels or reference.
+        values: by metric; None where it was not computed.
+        reasons: by metric, where the value is None.
+    """
+
+    pixels: np.ndarray | None
+    reference: np.ndarray | None
+    prompt: str
+    why_not: str = ""
+    values: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identical(self) -> bool | None:
+        """Whether all pixels equal those of the reference; None without one."""
+        if self.pixels is None or self.reference is None:
+            return None
+        return np.array_equal(self.pixels, self.reference)
+
+
+def measure(samples: Sequence[Sample], metrics: Sequence[Metric], device: str) -> None:
+    """Fill in `values` and `reasons` of all samples for all metrics."""
+    for metric in metrics:
+        measurable = []
+        for sample in samples:
+            reason = _why_not(sample, metric)
+            if reason:
+                sample.values[metric.name], sample.reasons[metric.name] = None, reason
+            else:
+                measurable.append(sample)
+        for group in _batches(measurable):
+            _measure_batch(group, metric, device)
+
+
+def _why_not(sample: Sample, metric: Metric) -> str:
+    if sample.pixels is None or (metric.needs_reference and sample.reference is None):
+        return sample.why_not
+    return "too_small" if min(sample.pixels.shape[:2]) < metric.minimum_side else ""
+
+
+def _batches(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Samples of one size together, no more than fit into one call."""
+    by_shape: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        assert sample.pixels is not None
+        by_shape.setdefault(sample.pixels.shape, []).append(sample)
+    batches = []
+    for shape, group in by_shape.items():
+        size = max(1, _VALUES_PER_CALL // math.prod(shape))
+        batches += [group[start : start + size] for start in range(0, len(group), size)]
+    return batches
+
+
+def _measure_batch(samples: list[Sample], metric: Metric, device: str) -> None:
+    try:
+        images = _stack([sample.pixels for sample in samples], device)
+        references = (
+            _stack([sample.reference for sample in samples], device)
+            if metric.needs_reference
+            else None
+        )
+        values = metric(images, references, [sample.prompt for sample in samples]).tolist()
+    except Exception as error:  # of a third party's code: whatever it is, the others go on
+        if len(samples) > 1:
+            for sample in samples:
+                _measure_batch([sample], metric, device)
+            return
+        logger.warning("%s failed: %s: %s", metric.name, type(error).__name__, error)
+        values = [None]
+    for sample, value in zip(samples, values, strict=True):
+        finite = value is not None and math.isfinite(value)
+        sample.values[metric.name] = float(value) if finite else None
+        if value is None:
+            sample.reasons[metric.name] = "metric_failed"
+        elif not finite:
+            sample.reasons[metric.name] = "identical" if sample.identical else "not_finite"
+
+
+def _stack(images: Sequence[np.ndarray | None], device: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([image for image in images if image is not None])).to(device)
