@@ -78,5 +78,6 @@ def load_position(core: PruningCore, saved: Mapping[str, Any]) -> np.ndarray:
 
 
 def _requests_digest(core: PruningCore) -> str:
-    keys = "\n".join(request.key for request in core.order.requests)
-    return f"{len(core.order.requests)} requests, sha256 {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+    keys = [request.key for request in core.order.requests]
+    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    return f"{len(keys)} requests, sha256 {digest[:16]}"
