@@ -60,8 +60,11 @@ class PruningCore:
         self.settings = settings
         if num_rows < 1:
             raise ConfigError(f"num_envs is {num_rows}; expected 1 or more")
-        if settings.keep_images and generator.output_kind != "image":
-            raise ConfigError(f"keep_images=True, but the outputs are {generator.output_kind}")
+        if generator.output_kind != "image" and (settings.keep_images or settings.render_mode):
+            raise ConfigError(
+                f"keep_images and render_mode are for images; the outputs are of kind "
+                f"{generator.output_kind!r}"
+            )
         self.actions = action_encoding(
             generator.decision_space, settings.action_mode, settings.menu
         )
@@ -76,9 +79,12 @@ class PruningCore:
         self.state: Any = None
         self.episodes: list[Episode] = []
 
-    def seed(self, seed: int) -> None:
-        """Begin the order of requests of this seed."""
-        self.order.restart(seed)
+    def seed(self, seed: int | None) -> None:
+        """Begin the order of this seed; without one go on, or begin at a random one."""
+        if seed is not None:
+            self.order.restart(seed)
+        elif self.order.seed is None:
+            self.order.restart(int(np.random.default_rng().integers(2**32)))
 
     def start(
         self, rows: Sequence[int], options: Sequence[Mapping[str, Any]] | None = None

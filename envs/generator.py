@@ -59,7 +59,8 @@ class Generator(Protocol):
         fingerprint: hash of weights, sampling and pruning settings, schedule and dtype. Artefacts
             and figures with different fingerprints are never mixed.
         output_kind: `image`, `tokens` or `embedding`; `eval.metrics` has the figures of each kind.
-        decision_space: the fields of a decision, and the default menu of discrete actions.
+        decision_space: the fields of a decision, and the default menu of discrete actions. The
+            full decision is allowed as long as no other one was taken before it.
         feature_names: one name for each column of `features`, in order. Length F.
         max_stages: the largest number of stages that any request can take.
     """
@@ -109,10 +110,16 @@ class Generator(Protocol):
         """States put side by side, as when a fresh row enters a running batch."""
 
     def features(self, state: Any) -> np.ndarray:
-        """[B, F] float32: what a policy may look at; cheap, finite, roughly within [-5, 5]."""
+        """[B, F] float32: what a policy may look at; cheap, finite, roughly within [-5, 5].
+
+        Rows that are done have features, too: the last observation of an episode shows them.
+        """
 
     def preview(self, state: Any, rows: Sequence[int] | None = None) -> Any:
-        """The outputs of these rows as they would be if the generator stopped here."""
+        """The outputs of these rows (default all) as if the generator stopped here.
+
+        For a row that is done: its output.
+        """
 
     def finish(self, state: Any) -> Any:
         """The outputs of the rows that are done, in their order; decoded in one batch.

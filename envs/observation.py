@@ -31,15 +31,15 @@ class VectorObservation:
 
     def __init__(self, generator: Generator):
         self.generator = generator
-        fields = generator.decision_space.fields
-        before = [f"stage_{stage}" for stage in range(generator.max_stages)]
-        before += ["spent", "saved", *(f"last_{name}" for name in fields)]
-        self.names = (*before, *generator.feature_names, "preference")
-        high = np.ones(len(self.names), np.float32)
-        low = np.zeros(len(self.names), np.float32)
-        self._features = slice(len(before), len(before) + len(generator.feature_names))
-        high[self._features], low[self._features] = FEATURE_BOUND, -FEATURE_BOUND
-        self.space = spaces.Box(low, high, dtype=np.float32)
+        stages = [f"stage_{stage}" for stage in range(generator.max_stages)]
+        books = ["spent", "saved", *(f"last_{name}" for name in generator.decision_space.fields)]
+        features = generator.feature_names
+        self.names = (*stages, *books, *features, "preference")
+        shares = [0.0] * (len(stages) + len(books))
+        self.space = spaces.Box(
+            np.array([*shares, *[-FEATURE_BOUND] * len(features), 0.0], np.float32),
+            np.array([*(1.0 for _ in shares), *[FEATURE_BOUND] * len(features), 1.0], np.float32),
+        )
 
     def build(self, state: Any, episodes: Sequence[Episode]) -> np.ndarray:
         """[B, O] float32, new memory at each call.
@@ -47,30 +47,27 @@ class VectorObservation:
         Raises:
             GenerationError: a feature is not finite.
         """
-        rows = np.arange(len(episodes))
-        columns = np.zeros((len(episodes), len(self.names)), np.float32)
-        going = ~state.done
-        columns[rows[going], state.stage[going]] = 1
-        stages = self.generator.max_stages
-        columns[:, stages : self._features.start] = [
-            (episode.spent, episode.saved, *self._encode(episode.decisions)) for episode in episodes
-        ]
-        columns[:, self._features] = check_finite(
-            "feature",
-            self.generator.features(state),
-            [episode.request.label for episode in episodes],
-            state.stage,
+        features = self.generator.features(state)
+        labels = [episode.request.label for episode in episodes]
+        for name, column in zip(self.generator.feature_names, features.T, strict=True):
+            check_finite(f"feature {name!r}", column, labels, state.stage)
+        one_hot = state.stage[:, None] == np.arange(self.generator.max_stages)
+        books = [(e.spent, e.saved, *self._encode(e.decisions)) for e in episodes]
+        weights = [[episode.preference] for episode in episodes]
+        columns = np.concatenate(
+            [one_hot & ~state.done[:, None], books, features, weights], axis=1, dtype=np.float32
         )
-        columns[:, -1] = [episode.preference for episode in episodes]
         return np.clip(columns, self.space.low, self.space.high)
 
     def _encode(self, decisions: Sequence[Decision]) -> list[float]:
         """The last decision as numbers; before the first one the full decision, which is zeros."""
+        fields = self.generator.decision_space.fields
         if not decisions:
-            return [0.0] * len(self.generator.decision_space.fields)
-        return [
-            float(decisions[-1][name])
-            if isinstance(field, Ratio)
-            else field.values.index(decisions[-1][name]) / max(len(field.values) - 1, 1)
-            for name, field in self.generator.decision_space.fields.items()
-        ]
+            return [0.0] * len(fields)
+        numbers = []
+        for name, field in fields.items():
+            value = decisions[-1][name]
+            if not isinstance(field, Ratio):
+                value = field.values.index(value) / max(len(field.values) - 1, 1)
+            numbers.append(float(value))
+        return numbers

@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from base.errors import ConfigError
 from envs.core import PruningCore
 from envs.generator import Generator, Request
 from envs.settings import EnvSettings
@@ -98,13 +97,10 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
         self,
         generator: Generator,
         requests: Sequence[Request],
-        *,
-        render_mode: str | None = None,
         **settings: Any,
     ):
-        check_render_mode(generator, render_mode)
         self.core = PruningCore(generator, requests, 1, EnvSettings(**settings))
-        self.render_mode = render_mode
+        self.render_mode = self.core.settings.render_mode
         self.observation_space = self.core.observation.space
         self.action_space = self.core.actions.space
 
@@ -118,7 +114,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the next request, or the one that `options` names."""
         super().reset(seed=seed)
-        restart_order(self.core, seed)
+        self.core.seed(seed)
         infos = self.core.start([0], [options or {}])
         return self.core.observe()[0], infos[0]
 
@@ -143,20 +139,3 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
             gymnasium.logger.warn("render() needs render_mode='rgb_array' when the env is made")
             return None
         return np.array(self.core.preview([0])[0])
-
-
-def check_render_mode(generator: Generator, render_mode: str | None) -> None:
-    """Raise a `ConfigError` unless this generator can be rendered so."""
-    if render_mode is not None and (render_mode != "rgb_array" or generator.output_kind != "image"):
-        raise ConfigError(
-            f"render_mode is {render_mode!r} for outputs of kind {generator.output_kind!r}; "
-            "expected None, or 'rgb_array' for images"
-        )
-
-
-def restart_order(core: PruningCore, seed: int | None) -> None:
-    """Begin the order of requests of this seed; without one, go on, or begin at a random one."""
-    if seed is not None:
-        core.seed(seed)
-    elif core.order.seed is None:
-        core.seed(int(np.random.default_rng().integers(2**32)))

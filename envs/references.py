@@ -5,6 +5,7 @@ limit in bytes; the oldest go first. Images are PNG, everything else is NPZ with
 that is damaged is made again, with a warning.
 """
 
+import contextlib
 import hashlib
 import logging
 import zipfile
@@ -118,13 +119,17 @@ class ReferenceCache:
         if path is None:
             return
         identity = f"{generator.fingerprint} {key}"
-        if self._disk_used is None:
-            self._disk_used = sum(size for _, size, _ in self._files())
-        self._disk_used -= path.stat().st_size if path.is_file() else 0
-        write_atomic(path, lambda target: _save(target, path.suffix, output, identity))
-        self._disk_used += path.stat().st_size
-        if self._disk_used > self.disk_bytes:
-            self._evict()
+        try:
+            if self._disk_used is None:
+                self._disk_used = sum(size for _, size, _ in self._files())
+            self._disk_used -= path.stat().st_size if path.is_file() else 0
+            write_atomic(path, lambda target: _save(target, path.suffix, output, identity))
+            self._disk_used += path.stat().st_size
+            if self._disk_used > self.disk_bytes:
+                self._evict()
+        except OSError as error:  # a full disk must not end a training
+            logger.warning("references are kept in memory only from now on: %s", error)
+            self.folder = None
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """(time of writing, bytes, path) of each reference on disk, oldest first."""
@@ -132,8 +137,9 @@ class ReferenceCache:
         files = []
         for path in self.folder.glob("*.*"):
             if path.suffix in (".png", ".npz"):
-                stat = path.stat()
-                files.append((stat.st_mtime_ns, stat.st_size, path))
+                with contextlib.suppress(FileNotFoundError):  # another process may evict, too
+                    stat = path.stat()
+                    files.append((stat.st_mtime_ns, stat.st_size, path))
         return sorted(files)
 
     def _evict(self) -> None:

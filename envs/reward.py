@@ -31,17 +31,16 @@ REWARDS: dict[str, Reward] = {"pareto": pareto}
 
 def check_finite(
     what: str, values: np.ndarray, labels: Sequence[str], stages: Sequence[int] | np.ndarray
-) -> np.ndarray:
-    """Return `values` [B] or [B, n] as they are.
+) -> None:
+    """Do nothing if all `values` [B] are finite.
 
     Raises:
         GenerationError: one is NaN or infinite; request, stage and value are named.
     """
-    if not np.isfinite(values).all():
-        where = tuple(int(axis) for axis in np.argwhere(~np.isfinite(values))[0])
-        column = f" (column {where[1]})" if len(where) > 1 else ""
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argmin(finite))
         raise GenerationError(
-            f"{what}{column} of request {labels[where[0]]!r} is {values[where]} "
-            f"at stage {stages[where[0]]}; expected a finite number"
+            f"{what} of request {labels[row]!r} is {values[row]} at stage {stages[row]}; "
+            "expected a finite number"
         )
-    return values

@@ -14,7 +14,6 @@ from base.errors import ConfigError
 from envs.checkpoint import load_position, save_position
 from envs.core import PruningCore
 from envs.generator import Generator, Request
-from envs.pruning_env import check_render_mode, restart_order
 from envs.settings import EnvSettings
 
 
@@ -29,7 +28,6 @@ class PruningVecEnv(VecEnv):
         generator: makes the outputs.
         requests: what episodes are drawn from.
         num_envs: B.
-        render_mode: `rgb_array` or `None`.
         **settings: as in `PruningEnv`.
     """
 
@@ -38,20 +36,17 @@ class PruningVecEnv(VecEnv):
         generator: Generator,
         requests: Sequence[Request],
         num_envs: int,
-        *,
-        render_mode: str | None = None,
         **settings: Any,
     ):
-        check_render_mode(generator, render_mode)
         self.core = PruningCore(generator, requests, num_envs, EnvSettings(**settings))
-        self.render_mode = render_mode
+        self.render_mode = self.core.settings.render_mode
         self._actions: Any = None
         self._began = time.perf_counter()
         super().__init__(num_envs, self.core.observation.space, self.core.actions.space)
 
     def reset(self) -> np.ndarray:
         """Start new episodes in all rows; [B, O] observations."""
-        restart_order(self.core, self._seeds[0])
+        self.core.seed(self._seeds[0])
         self.reset_infos = self.core.start(range(self.num_envs), self._options)
         self._reset_seeds()
         self._reset_options()

@@ -21,7 +21,7 @@ class LatencyTable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EnvSettings:
-    """The settings that `PruningEnv` documents, checked.
+    """The settings of `PruningEnv`, which documents them, checked.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -38,6 +38,7 @@ class EnvSettings:
     shuffle: bool = True
     keep_images: bool = False
     latency_table: LatencyTable | None = None
+    render_mode: str | None = None
 
     def __post_init__(self) -> None:
         if self.reward not in REWARDS:
@@ -46,6 +47,8 @@ class EnvSettings:
             raise ConfigError(
                 f"first_controlled_stage is {self.first_controlled_stage}; expected 0 or more"
             )
+        if self.render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"render_mode is {self.render_mode!r}; expected None or 'rgb_array'")
         low, high = self.preference_range
         if low > high:
             raise ConfigError(f"preference is {self.preference!r}; expected low before high")

@@ -11,7 +11,6 @@ from base.errors import ConfigError
 from envs.checkpoint import load_position, save_position
 from envs.core import PruningCore
 from envs.generator import Generator, Request
-from envs.pruning_env import check_render_mode, restart_order
 from envs.settings import EnvSettings
 
 
@@ -25,7 +24,6 @@ class PruningVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         generator: makes the outputs.
         requests: what episodes are drawn from.
         num_envs: B.
-        render_mode: `rgb_array` or `None`.
         **settings: as in `PruningEnv`.
     """
 
@@ -40,14 +38,11 @@ class PruningVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         generator: Generator,
         requests: Sequence[Request],
         num_envs: int = 1,
-        *,
-        render_mode: str | None = None,
         **settings: Any,
     ):
-        check_render_mode(generator, render_mode)
         self.core = PruningCore(generator, requests, num_envs, EnvSettings(**settings))
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = self.core.settings.render_mode
         self.single_observation_space = self.core.observation.space
         self.single_action_space = self.core.actions.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -68,7 +63,7 @@ class PruningVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             options: as in `PruningEnv`; a value is for all rows, or a list with one for each.
         """
         super().reset(seed=seed)
-        restart_order(self.core, seed)
+        self.core.seed(seed)
         infos = self.core.start(range(self.num_envs), self._per_row(options or {}))
         return self.core.observe(), self._together(enumerate(infos))
 

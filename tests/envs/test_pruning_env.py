@@ -230,16 +230,18 @@ class Broken(ToyGenerator):
         self.what = what
 
     def cost(self, state: Any, decisions: Any) -> np.ndarray:
-        return super().cost(state, decisions) * (np.nan if self.what == "cost" else 1)
+        return super().cost(state, decisions) * (np.nan if self.what == "reward" else 1)
 
     def features(self, state: Any) -> np.ndarray:
-        return super().features(state) * np.float32(np.nan if self.what == "feature" else 1)
+        return super().features(state) * np.float32(
+            np.nan if self.what.startswith("feature") else 1
+        )
 
 
-@pytest.mark.parametrize("what", ["cost", "feature"])
+@pytest.mark.parametrize("what", ["reward", "feature 'detail'"])
 def test_not_finite_is_an_error_that_names_request_and_stage(what: str) -> None:
-    with pytest.raises(GenerationError, match=r"request 'toy 4'.* nan at stage 1"):
-        play(make(generator=Broken(what), first_controlled_stage=1), [0], options={"request": 4})
+    with pytest.raises(GenerationError, match=rf"{what} of request 'toy 4' is nan at stage 1"):
+        play(make(generator=Broken(what)), [0], options={"request": 4})
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,15 @@ def test_limits(tmp_path: Path) -> None:
     assert files[-1] not in left and files[0] in left and len(left) < 5
     with pytest.raises(ConfigError, match="disk_bytes=0"):
         ReferenceCache(disk_bytes=0)
+
+
+def test_a_folder_that_cannot_be_written_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    generator, cache = Counting(), ReferenceCache(tmp_path / "file" / "folder")
+    with caplog.at_level(logging.WARNING):
+        cache.get(generator, REQUESTS)
+    assert "memory only" in caplog.text
+    cache.get(generator, REQUESTS)
+    assert generator.batches == [4]
