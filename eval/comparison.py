@@ -61,7 +61,6 @@ def plan_comparison(
     Raises:
         ConfigError: a folder is missing, or a name cannot be used.
         StrictError: the folders were not made under the same fingerprint and seeds.
-        DataError: no key of Original is in any candidate.
     """
     if not candidates or any(not name.strip() or name == ORIGINAL for name in candidates):
         raise ConfigError(
@@ -81,7 +80,6 @@ def plan_comparison(
             "\n".join(reasons) + "\nPass --allow-mismatch to compare them nevertheless."
         )
     keys = sorted(set().union(*(folder.images for folder in folders.values())))
-    _check_overlap(folders)
     prompts, disagreements = resolve_prompts(keys, metadata)
     return Comparison(
         folders=folders,
@@ -100,16 +98,17 @@ def plan_comparison(
     )
 
 
-def _check_overlap(folders: Mapping[str, ImageFolder]) -> None:
-    original, *candidates = folders
-    known = folders[original].images
-    if not any(key in known for name in candidates for key in folders[name].images):
+def require_overlap(comparison: Comparison) -> None:
+    """Raise a `DataError` if no image of any candidate has the name of one in Original."""
+    folders = comparison.folders
+    known = folders[ORIGINAL].images
+    if not any(key in known for name in comparison.candidates for key in folders[name].images):
         found = ", ".join(
             f"{name}: {len(folder.images)} in {folder.path}"
             + (f" such as {next(iter(folder.images))!r}" if folder.images else "")
             for name, folder in folders.items()
         )
-        raise DataError(f"no image of a candidate has the name of one in {original} ({found})")
+        raise DataError(f"no image of a candidate has the name of one in {ORIGINAL} ({found})")
 
 
 def _categories(key: str, metadata: Mapping[str, Metadata]) -> tuple[str, ...]:

@@ -64,12 +64,19 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
             cost = evaluation.comparison.compute[name].get(key)
             if cost and name != ORIGINAL:
                 _draw_strip(drawing, corner, cost.decisions)
-    legend = (
-        "strip: one cell a stage, coarse to fine; number = share pruned, \u00d7 = stage skipped"
-    )
+    legend = f"strip: share pruned of each stage, \u00d7 = skipped; stages {_stages(evaluation)}"
     _text(drawing, (_GAP, rows * _CARD_HEIGHT), legend, sheet.width, 10, _FAINT)
     write_atomic(path, lambda target: sheet.save(target, format="PNG"))
     return path
+
+
+def _stages(evaluation: Evaluation) -> str:
+    """The names of the stages, as the first image that has decisions gives them."""
+    for costs in evaluation.comparison.compute.values():
+        for cost in costs.values():
+            if cost.decisions:
+                return ", ".join(stage for stage, _ in cost.decisions)
+    return "not recorded"
 
 
 def _draw_image(

@@ -69,7 +69,7 @@ def make_parser() -> ArgumentParser:
     add("--metrics", type=str, default=DEFAULT_METRICS, help=f"some of {','.join(METRICS)}")
     add("--ssim", choices=list(WINDOW_SIDES), default="gaussian11", help="window of SSIM")
     add("--lpips-net", choices=list(TRUNK_FILES), default="alex", help="trunk of LPIPS")
-    add("--lpips-trunk", type=Path | None, help="file of the trunk's ImageNet weights")
+    add("--lpips-trunk", type=str, default="auto", help="auto, stand-in, or a file of weights")
     add("--clip-model", type=Path | None, help="folder of an open_clip model")
     add("--device", type=str, default="auto", help="auto, cpu or cuda")
     add("--batch-size", type=int, default=32, help="images of a folder in memory at once")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from eval.comparison import Comparison
+from eval.comparison import Comparison, require_overlap
 from eval.findings import findings, input_hash, missing_figures
 from eval.metrics.protocol import Metric
 from eval.scoring import Score, ScoringSettings, score_images
@@ -66,8 +66,10 @@ def evaluate(
         on_progress: called with the number of keys done since the last call.
 
     Raises:
-        DataError: a bad image or a size mismatch, where the settings make those an error.
+        DataError: no image of a candidate has the name of one in Original; or a bad image or a size
+            mismatch, where the settings make those an error.
     """
+    require_overlap(comparison)
     scoring, summary = scoring or ScoringSettings(), summary or SummarySettings()
     scores: list[Score] = []
     complete = True

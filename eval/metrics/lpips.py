@@ -24,8 +24,8 @@ TRUNK_FILES = {  # as torchvision names them in the cache of torch.hub
 }
 _STAND_IN_SEED = 1234
 _STAND_IN_TEXT = (
-    f"STAND-IN trunk of random weights (seed {_STAND_IN_SEED}), because no ImageNet weights are on "
-    "disk: not comparable with LPIPS elsewhere"
+    f"STAND-IN trunk of random weights (seed {_STAND_IN_SEED}) instead of ImageNet weights: "
+    "not comparable with LPIPS elsewhere"
 )
 _MINIMUM_SIDES = {"alex": 31, "vgg": 16, "squeeze": 17}  # smaller ones vanish in the trunk
 
@@ -41,15 +41,13 @@ class Lpips:
     needs_reference = True
     needs_prompt = False
 
-    def __init__(
-        self, net: str = "alex", trunk: str | Path | None = None, device: str = "cpu"
-    ) -> None:
+    def __init__(self, net: str = "alex", trunk: str | Path = "auto", device: str = "cpu") -> None:
         """Build the network.
 
         Args:
             net: `alex`, `vgg` or `squeeze`.
-            trunk: a file of torchvision's ImageNet weights for the net; None looks in the cache of
-                torch.hub, and falls back to the stand-in.
+            trunk: a file of torchvision's ImageNet weights for the net; `stand-in`; or `auto`: the
+                file in the cache of torch.hub if it is there, else the stand-in.
             device: where it runs.
 
         Raises:
@@ -59,14 +57,15 @@ class Lpips:
         if net not in TRUNK_FILES:
             raise ConfigError(f"LPIPS net is {net!r}; expected one of {list(TRUNK_FILES)}")
         cached = Path(torch.hub.get_dir()) / "checkpoints" / TRUNK_FILES[net]
-        file = Path(trunk) if trunk else cached if cached.is_file() else None
+        if trunk == "auto":
+            trunk = cached if cached.is_file() else "stand-in"
         network = _network(net)
-        if file:
-            _load_trunk(network.get_submodule("net"), file)
-            self.name, trunk_text = "lpips", f"ImageNet trunk {file.name}"
-        else:
+        if trunk == "stand-in":
             _fill_with_stand_in(network.get_submodule("net"))
             self.name, trunk_text = "lpips_standin", _STAND_IN_TEXT
+        else:
+            _load_trunk(network.get_submodule("net"), Path(trunk))
+            self.name, trunk_text = "lpips", f"ImageNet trunk {Path(trunk).name}"
         self.provenance = f"lpips package, v0.1 heads, {net}, {trunk_text}"
         self.minimum_side = _MINIMUM_SIDES[net]
         self._network = network.to(device)

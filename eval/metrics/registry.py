@@ -21,7 +21,7 @@ class MetricSettings:
     Attributes:
         ssim_window: `gaussian11`, `uniform7` or `legacy3`.
         lpips_net: `alex`, `vgg` or `squeeze`.
-        lpips_trunk: a file of ImageNet weights for the net; None looks in torch.hub's cache.
+        lpips_trunk: a file of ImageNet weights for the net, `stand-in` or `auto`.
         clip_model: a folder of an open_clip model; None looks in the hub's cache.
         shipped_clip: the folder of the small CLIP that comes with the product, used when the
             official one is not there; its figure is called `clip_scenes`.
@@ -30,7 +30,7 @@ class MetricSettings:
 
     ssim_window: str = "gaussian11"
     lpips_net: str = "alex"
-    lpips_trunk: Path | None = None
+    lpips_trunk: str | Path = "auto"
     clip_model: Path | None = None
     shipped_clip: Path | None = None
     device: str = "cpu"
