@@ -62,7 +62,7 @@ class PruningCore:
             raise ConfigError(f"num_envs is {num_rows}; expected 1 or more")
         if generator.output_kind != "image" and (settings.keep_images or settings.render_mode):
             raise ConfigError(
-                f"keep_images and render_mode are for images; the outputs are of kind "
+                "keep_images and render_mode are for images; the outputs are of kind "
                 f"{generator.output_kind!r}"
             )
         self.actions = action_encoding(

@@ -130,7 +130,7 @@ def check_argument_untouched(
     preview = [np.array(output) for output in generator.preview(state)]
     expected = generator.preview(generator.advance(state, full))
     other = state
-    for _ in range(generator.max_stages):  # another future of the same state, to its end
+    while not other.done.all():  # another future of the same state, to its end
         menu = generator.decision_space.menu
         allowed = generator.allowed(other, menu)
         last = [menu[np.flatnonzero(row)[-1]] if row.any() else menu[0] for row in allowed]
