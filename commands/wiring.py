@@ -1,0 +1,104 @@
+"""From what a user types to generators, prompts and requests: here the rooms meet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.prompts import PromptRecord, read_prompts
+from base.errors import CheckpointError, ConfigError, DataError
+from envs.generator import Generator
+
+_PRETRAINED = Path(__file__).parents[1] / "infinity_backend" / "pretrained"
+_TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
+
+
+def load_generator(text: str) -> Generator:
+    """Load the generator that `text` names.
+
+    Args:
+        text: `scenes` (the small Infinity that comes with the package), `toy` (no model at all,
+            for trying things out), or a folder with a checkpoint.
+
+    Raises:
+        CheckpointError: there is no such folder, or its files are damaged.
+    """
+    if text == "toy":
+        from envs.toy import ToyGenerator
+
+        return ToyGenerator()
+    folder = _PRETRAINED / "scenes" if text == "scenes" else Path(text)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', or a folder "
+            "with a checkpoint"
+        )
+    from infinity_backend.generator import InfinityGenerator
+
+    return InfinityGenerator.from_pretrained(folder)
+
+
+def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
+    """Load the prompts that `text` names.
+
+    Args:
+        text: a prompt file, or `scenes:SPLIT:COUNT` or `toy:SPLIT:COUNT`, where SPLIT is `train`,
+            `validation` or `test`; no prompt is in two of them.
+        first_seed: prompts that come without a seed get this one, the next one, and so on.
+
+    Raises:
+        ConfigError: a split or count that does not exist.
+        DataError: a prompt file that is missing or broken.
+    """
+    world, _, rest = text.partition(":")
+    if world not in ("scenes", "toy") or Path(text).exists():
+        return read_prompts(text, first_seed)
+    split, _, count = rest.partition(":")
+    if split not in _TOY_SPLITS or not (count.isascii() and count.isdigit() and int(count)):
+        raise ConfigError(
+            f"prompts {text!r}; expected {world}:SPLIT:COUNT with a split of "
+            f"{', '.join(_TOY_SPLITS)}, such as {world}:test:64"
+        )
+    make = _scene_prompts if world == "scenes" else _toy_prompts
+    return [
+        PromptRecord(f"{split}_{number:05d}", prompt, first_seed + number, category)
+        for number, (prompt, category) in enumerate(make(split, int(count)))
+    ]
+
+
+def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list[Any]:
+    """Turn prompts into requests of this generator.
+
+    Raises:
+        DataError: a prompt that the generator cannot take.
+    """
+    from envs.toy import ToyGenerator
+
+    if isinstance(generator, ToyGenerator):
+        return [_toy_request(record) for record in prompts]
+    from infinity_backend.request import ImageRequest
+
+    return [ImageRequest(record.prompt, record.seed) for record in prompts]
+
+
+def _scene_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
+    from scenes.world import prompts
+
+    # What the category says is what makes scenes cheap or costly: how busy they are.
+    return [
+        (scene.caption, f"{scene.ground} ground, objects: {len(scene.things)}")
+        for scene in prompts(split, count)
+    ]
+
+
+def _toy_prompts(split: str, count: int) -> list[tuple[str, str | None]]:
+    first = _TOY_SPLITS[split]
+    return [(f"toy {index}", None) for index in range(first, first + count)]
+
+
+def _toy_request(record: PromptRecord) -> Any:
+    from envs.toy import ToyRequest
+
+    word, _, index = record.prompt.partition(" ")
+    if word != "toy" or not (index.isascii() and index.isdigit()):
+        raise DataError(f"prompt {record.id}: {record.prompt!r}; the toy takes 'toy NUMBER'")
+    return ToyRequest(int(index), record.seed)

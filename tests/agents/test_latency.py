@@ -1,0 +1,74 @@
+import pytest
+
+from agents.latency import LatencyTable, measure_latency
+from base.errors import CheckpointError, ConfigError
+from base.files import write_json
+from envs.toy import ToyGenerator, ToyRequest
+
+GENERATOR = ToyGenerator()
+REQUEST = ToyRequest(1)
+TIMES = {"median_ms": 3.0, "percentile_10_ms": 2.0, "percentile_90_ms": 4.0}
+
+
+def test_measures_every_stage_and_allowed_decision():
+    seen = []
+    table = measure_latency(GENERATOR, [REQUEST] * 2, repeats=3, warm_up=1, on_stage=seen.append)
+    assert seen == ["2x2", "4x4", "8x8", "16x16"]
+    measured = [(row["stage"], row["decision"]["prune_ratio"]) for row in table["stages"]]
+    assert measured == [
+        (stage, ratio)
+        for stage in seen
+        for ratio in (0.0, 0.4, 0.7, 1.0)
+        if (stage, ratio) != ("2x2", 1.0)
+    ]
+    for row in [*table["stages"], table["begin"], table["features"], table["finish"]]:
+        assert 0 <= row["percentile_10_ms"] <= row["median_ms"] <= row["percentile_90_ms"]
+    assert table["fingerprint"] == GENERATOR.fingerprint
+    assert table["batch_size"] == 2
+
+
+def write_table(folder, **changes):
+    rows = [
+        {
+            "stage": stage,
+            "decision": {"prune_ratio": ratio, "guidance": True},
+            **TIMES,
+            "median_ms": ms,
+        }
+        for stage in ("2x2", "4x4", "8x8", "16x16")
+        for ratio, ms in ((0.0, 10.0), (0.4, 8.0), (0.8, 4.0), (1.0, 1.0))
+    ]
+    table = {"format": 1, "fingerprint": GENERATOR.fingerprint, "begin": TIMES, "finish": TIMES}
+    return write_json(folder / "latency.json", table | {"stages": rows} | changes)
+
+
+def test_looks_up_and_interpolates(tmp_path):
+    table = LatencyTable(write_table(tmp_path), GENERATOR)
+    assert table.stage_ms("8x8", {"prune_ratio": 0.6, "guidance": True}) == pytest.approx(6.0)
+    assert table.stage_ms("8x8", {"prune_ratio": 1.0, "guidance": True}) == 1.0
+    # Between the largest measured ratio and skip nothing is known: skip is no ratio.
+    assert table.stage_ms("8x8", {"prune_ratio": 0.99, "guidance": True}) == 4.0
+    decisions = [{}, {"prune_ratio": 0.4}, {"prune_ratio": 1.0}, {}]
+    assert table.latency_ms(REQUEST, decisions) == pytest.approx(3 + 3 + 10 + 8 + 1 + 10)
+
+
+def test_what_was_not_measured_is_an_error(tmp_path):
+    table = LatencyTable(write_table(tmp_path), GENERATOR)
+    with pytest.raises(ConfigError, match="guidance"):
+        table.stage_ms("8x8", {"prune_ratio": 0.4, "guidance": False})
+    with pytest.raises(ConfigError, match="32x32"):
+        table.stage_ms("32x32", {"prune_ratio": 0.4, "guidance": True})
+
+
+def test_tables_of_others_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=f"'?other'?.*{GENERATOR.fingerprint}"):
+        LatencyTable(write_table(tmp_path, fingerprint="other"), GENERATOR)
+    with pytest.raises(CheckpointError, match="not a latency table"):
+        LatencyTable(write_json(tmp_path / "x.json", []), GENERATOR)
+
+
+def test_batches_with_different_stages_are_refused():
+    with pytest.raises(ConfigError, match="same stages"):
+        measure_latency(GENERATOR, [ToyRequest(0), ToyRequest(1)])
+    with pytest.raises(ConfigError, match="repeats is 0"):
+        measure_latency(GENERATOR, [REQUEST], repeats=0)
