@@ -1,0 +1,332 @@
+"""Generation one scale at a time, as pure functions of an explicit state.
+
+Shapes: B requests of a state, G of a group, b branches, T text tokens, L tokens of a stage, n kept
+ones, d bits per token; d', (h', w') the tokenizer's bits and grid (d = 4 d' with patchify).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from base.decisions import SKIP, Decision
+from base.errors import GenerationError
+from infinity_backend.bsq import Grid, resize
+from infinity_backend.config import PipelineConfig
+from infinity_backend.sampling import bit_probability, draw_sequential, keyed_uniform
+from infinity_backend.stage import Group, GroupOutput, Observe, StageRun
+from infinity_backend.state import GenerationState, KeyValueChunk, Ref, Row, TextChunk, gather_rows
+from infinity_backend.text import TextCondition
+from infinity_backend.transformer import Infinity
+from infinity_backend.vae import VAE, to_uint8
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """A frozen model and its settings; every method is a pure function of its arguments."""
+
+    model: Infinity
+    vae: VAE
+    config: PipelineConfig
+
+    @property
+    def num_stages(self) -> int:
+        """How many scales the schedule has."""
+        return len(self.config.schedule)
+
+    @property
+    def cfg(self) -> tuple[float, ...]:
+        """Guidance strength of every stage."""
+        return self.config.sampling.per_stage("cfg", self.num_stages)
+
+    @property
+    def guided(self) -> bool:
+        """Whether a guidance branch runs at all."""
+        return any(value != 1.0 for value in self.cfg)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.pos_start.device
+
+    def tokenizer_grid(self, stage: int) -> Grid:
+        """The tokenizer's grid of a stage; twice the transformer's with patchify."""
+        factor = 2 if self.config.infinity.apply_spatial_patchify else 1
+        height, width = self.config.schedule[stage]
+        return height * factor, width * factor
+
+    # One run -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def begin(
+        self,
+        requests: Sequence[Any],
+        text: TextCondition,
+        negative: TextCondition | None = None,
+        stream_seed: int | None = None,
+    ) -> GenerationState:
+        """A state before the first stage.
+
+        Args:
+            requests: B requests; their `seed` keys the noise.
+            text: their B prompts.
+            negative: B prompts for the guidance branch, instead of the learned unconditional rows.
+            stream_seed: seed of the single stream of `noise="sequential"`.
+        """
+        chunk = self._text_chunk(text, negative)
+        branches = len(chunk.lengths)
+        grid = self.tokenizer_grid(self.num_stages - 1)
+        codes = torch.zeros(len(requests), self.config.vae.codebook_dim, *grid, device=self.device)
+        stream = None
+        if self.config.sampling.noise == "sequential":
+            generator = torch.Generator()
+            if stream_seed is not None:
+                generator.manual_seed(stream_seed)
+            stream = generator.get_state()
+        return GenerationState(
+            requests=tuple(requests),
+            stage=np.zeros(len(requests), dtype=np.int64),
+            num_stages=self.num_stages,
+            rows=tuple(Row(Ref(chunk, index), branches) for index in range(len(requests))),
+            codes=codes,
+            previous_codes=codes,
+            stream=stream,
+        )
+
+    @torch.no_grad()
+    def advance(
+        self,
+        state: GenerationState,
+        decisions: Sequence[Decision],
+        forced_bits: Tensor | None = None,
+        observe: Observe | None = None,
+    ) -> GenerationState:
+        """The state after one stage of every row that is not done; the argument is left as it was.
+
+        Args:
+            state: B rows, possibly at different stages.
+            decisions: one a row: `prune_ratio` in [0, 1] (exactly 1 skips the stage) and
+                `guidance`; completed and allowed (see `InfinityGenerator`). Ignored for done rows.
+            forced_bits: [B, h', w', d'] bits that replace the sampled ones at this stage.
+            observe: called with (name, tensor) for block outputs, kept tokens and logits (tests).
+
+        Raises:
+            GenerationError: the first stage skipped, or logits that are not finite.
+        """
+        rows, codes, stream = list(state.rows), state.codes.clone(), state.stream
+        for stage in sorted(set(state.stage[~state.done].tolist())):
+            members = [int(row) for row in np.flatnonzero(state.stage == stage)]
+            running = []
+            for member in members:
+                rows[member] = self._with_guidance(rows[member], decisions[member])
+                if decisions[member]["prune_ratio"] == SKIP:
+                    self._check_skip(state, member, stage)
+                    rows[member] = replace(rows[member], signs=(*rows[member].signs, None))
+                else:
+                    running.append(member)
+            if not running:
+                continue
+            groups = self._group(rows, running, decisions, stage)
+            run = StageRun(self.model, self.config, stage, groups, self.cfg[stage], observe)
+            outputs = run([self._inputs(stage, group, codes) for group in groups])
+            for group, output in zip(groups, outputs, strict=True):
+                self._check_finite(state, group, output, stage)
+            probabilities = [self._probability(output.logits, stage, observe) for output in outputs]
+            if state.stream is None:
+                drawn = [
+                    self._draw_keyed(state, group, output, p, stage)
+                    for group, output, p in zip(groups, outputs, probabilities, strict=True)
+                ]
+            else:
+                drawn, stream = self._draw_stream(groups, probabilities, state.stream)
+            for group, output, p, bits in zip(groups, outputs, probabilities, drawn, strict=True):
+                signs = self._signs(stage, output, bits)  # [G, h', w', d'] int8
+                if forced_bits is not None:
+                    forced = forced_bits[list(group.members)].to(torch.int8) * 2 - 1
+                    signs = forced.view_as(signs)
+                last = self.tokenizer_grid(self.num_stages - 1)
+                code = signs.permute(0, 3, 1, 2).float() / signs.shape[-1] ** 0.5
+                codes[list(group.members)] += resize(code, last)
+                self._record(rows, group, output, signs, p)
+        return GenerationState(
+            requests=state.requests,
+            stage=np.where(state.done, state.stage, state.stage + 1),
+            num_stages=state.num_stages,
+            rows=tuple(rows),
+            codes=codes,
+            previous_codes=torch.where(
+                torch.from_numpy(state.done).to(codes.device)[:, None, None, None],
+                state.previous_codes,
+                state.codes,
+            ),
+            stream=stream,
+        )
+
+    @torch.no_grad()
+    def images(self, codes: Tensor, batch_size: int = 64) -> np.ndarray:
+        """Decode summed codes [B, d', H', W'] to uint8 RGB [B, height, width, 3]."""
+        parts = [to_uint8(self.vae.decode(part)).cpu() for part in codes.split(batch_size)]
+        return torch.cat(parts).numpy()
+
+    # Parts of begin ------------------------------------------------------------------------
+
+    def _text_chunk(self, text: TextCondition, negative: TextCondition | None) -> TextChunk:
+        model = self.model
+        branches = [text]
+        if self.guided:
+            branches.append(negative or text.unconditional(model.cfg_uncond))
+        longest = max(branch.features.shape[1] for branch in branches)
+        padded = [
+            F.pad(branch.features.to(self.device), (0, 0, 0, longest - branch.features.shape[1]))
+            for branch in branches
+        ]
+        lengths = tuple(length for branch in branches for length in branch.lengths)
+        rows = TextCondition(torch.cat(padded), lengths)
+        pooled, shared, tokens = model.condition(rows)
+        shape = (len(branches), len(text.lengths))
+        keys, values = [], []
+        for block in model.block_list():
+            k, v = block.ca.keys_values(tokens.to(block.ca.proj.weight.dtype))  # [R, T, H, c]
+            keys.append(k.transpose(1, 2).contiguous().unflatten(0, shape))
+            values.append(v.transpose(1, 2).contiguous().unflatten(0, shape))
+        head = pooled.new_zeros(*shape, 0)
+        if model.head_nm is not None:
+            head = model.head_nm.modulation(pooled).unflatten(0, shape)
+        return TextChunk(
+            lengths=tuple(branch.lengths for branch in branches),
+            mask=rows.mask.unflatten(0, shape),
+            pooled=pooled.unflatten(0, shape),
+            shared=shared.unflatten(0, shape),
+            head=head,
+            keys=tuple(keys),
+            values=tuple(values),
+        )
+
+    # Parts of advance ----------------------------------------------------------------------
+
+    @staticmethod
+    def _with_guidance(row: Row, decision: Decision) -> Row:
+        return row if decision["guidance"] or row.branches == 1 else replace(row, branches=1)
+
+    def _check_skip(self, state: GenerationState, member: int, stage: int) -> None:
+        if stage == 0:
+            raise GenerationError(
+                f"request {state.requests[member]}: the first stage cannot be skipped, since every "
+                "later one starts from its codes. Give it a prune_ratio below 1"
+            )
+
+    def _group(
+        self, rows: Sequence[Row], members: Sequence[int], decisions: Sequence[Decision], stage: int
+    ) -> list[Group]:
+        """Put together the rows whose tensors have equal shapes at this stage."""
+        height, width = self.config.schedule[stage]
+        grouped: dict[tuple[Any, ...], list[int]] = {}
+        for member in members:
+            row, ratio = rows[member], decisions[member]["prune_ratio"]
+            kept = height * width
+            if ratio > 0:
+                kept = self.config.pruning.kept_tokens(kept, ratio)
+            history = tuple((ref.chunk.tokens, ref.chunk.kept) for ref in row.history)
+            key = (kept, row.branches, row.restoration is not None, history)
+            grouped.setdefault(key, []).append(member)
+        return [
+            Group(tuple(same), tuple(rows[member] for member in same), key[1], key[0])
+            for key, same in grouped.items()
+        ]
+
+    def _inputs(self, stage: int, group: Group, codes: Tensor) -> Tensor:
+        """Embedded tokens of a stage for all rows of a group: [b * G, L, C]."""
+        if stage == 0:
+            refs = [row.text for row in group.rows]
+            pooled = gather_rows(refs, lambda chunk: chunk.pooled, group.branches)
+            return pooled.flatten(0, 1)[:, None] + self.model.pos_start
+        x = resize(codes[list(group.members)], self.tokenizer_grid(stage))
+        if self.config.infinity.apply_spatial_patchify:
+            x = F.pixel_unshuffle(x, 2)
+        tokens = self.model.embed(x.flatten(2).transpose(1, 2))  # [G, L, C]
+        return tokens.repeat(group.branches, 1, 1)
+
+    def _probability(self, logits: Tensor, stage: int, observe: Observe | None) -> Tensor:
+        logits = logits / self.config.sampling.per_stage("tau", self.num_stages)[stage]
+        if observe is not None:
+            observe("logits", logits)
+        return bit_probability(logits, self.config.sampling)
+
+    def _draw_keyed(
+        self, state: GenerationState, group: Group, output: GroupOutput, p: Tensor, stage: int
+    ) -> Tensor:
+        """Bits [G, n, d], each from the uniform number of its own site."""
+        height, width = self.config.schedule[stage]
+        seeds = [state.requests[member].seed for member in group.members]
+        noise = keyed_uniform(seeds, stage, height * width * p.shape[-1]).to(p.device)
+        noise = noise.view(len(seeds), height * width, p.shape[-1])
+        if output.kept is not None:
+            noise = noise.take_along_dim(output.kept[..., None], dim=1)
+        return noise < p
+
+    def _draw_stream(
+        self, groups: Sequence[Group], probabilities: Sequence[Tensor], stream: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Bits of all rows from the single stream, in row order; and the stream afterwards."""
+        generator = torch.Generator()
+        generator.set_state(stream)
+        order = sorted(member for group in groups for member in group.members)
+        by_member: dict[int, Tensor] = {}
+        for group, p in zip(groups, probabilities, strict=True):
+            by_member.update(zip(group.members, p, strict=True))
+        bits = draw_sequential(torch.stack([by_member[m] for m in order]), generator)
+        drawn = [bits[[order.index(m) for m in group.members]] for group in groups]
+        return drawn, generator.get_state()
+
+    def _signs(self, stage: int, output: GroupOutput, bits: Tensor) -> Tensor:
+        """Bits [G, n, d] of tokens to signs [G, h', w', d'] int8 on the tokenizer's grid."""
+        height, width = self.config.schedule[stage]
+        signs = bits.to(torch.int8) * 2 - 1
+        if output.kept is not None:
+            empty = signs.new_zeros(len(signs), height * width, signs.shape[-1])
+            signs = empty.scatter(1, output.kept[..., None].expand_as(signs), signs)
+        signs = signs.unflatten(1, (height, width))
+        if self.config.infinity.apply_spatial_patchify:
+            signs = F.pixel_shuffle(signs.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        return signs
+
+    @staticmethod
+    def _record(
+        rows: list[Row], group: Group, output: GroupOutput, signs: Tensor, p: Tensor
+    ) -> None:
+        """Write what the stage left into the rows (a list of values, made for this call)."""
+        certain = torch.maximum(p, 1 - p)
+        entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)) / np.log(2.0)
+        certainty, entropy_bits = certain.mean((1, 2)).tolist(), entropy.mean((1, 2)).tolist()
+        for index, member in enumerate(group.members):
+            row = rows[member]
+            restoration = row.restoration
+            if output.restoration is not None:
+                restoration = Ref(output.restoration, index)
+            cache: Ref[KeyValueChunk] = Ref(output.cache, index)
+            rows[member] = replace(
+                row,
+                history=(*row.history, cache),
+                restoration=restoration,
+                signs=(*row.signs, signs[index]),
+                entropy_bits=entropy_bits[index],
+                certainty=certainty[index],
+            )
+
+    def _check_finite(
+        self, state: GenerationState, group: Group, output: GroupOutput, stage: int
+    ) -> None:
+        if bool(torch.isfinite(output.logits).all()):
+            return
+        bad = ~torch.isfinite(output.logits).flatten(1).all(dim=1)
+        names = [
+            str(state.requests[m]) for m, is_bad in zip(group.members, bad, strict=True) if is_bad
+        ]
+        raise GenerationError(
+            f"logits of stage {stage} are not finite for {names}; the weights may be damaged, or "
+            "the number type too narrow (try float32)"
+        )

@@ -1,0 +1,367 @@
+"""One stage of the transformer for a batch of unequal rows: the forward pass of generation.
+
+Linear layers see the tokens of all rows at once; attention runs per group of equal rows.
+
+Shapes: G requests of a group, b branches, R = b * G rows of a group, L tokens of the stage,
+n kept tokens, H heads, c head width, C width, d bits per token.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infinity_backend.bsq import Grid
+from infinity_backend.config import PipelineConfig
+from infinity_backend.layers import Block
+from infinity_backend.packing import Packing
+from infinity_backend.pruning import gather, resize_tokens, scatter, select
+from infinity_backend.rope import rope_table
+from infinity_backend.sampling import mix
+from infinity_backend.state import (
+    KeyValueChunk,
+    RestorationChunk,
+    Row,
+    TextChunk,
+    gather_rows,
+)
+from infinity_backend.transformer import Infinity
+
+Observe = Callable[[str, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests whose tensors have equal shapes at this stage.
+
+    Attributes:
+        members: their positions in the batch.
+        rows: what belongs to each.
+        branches: 2 with guidance, 1 without.
+        kept: tokens that prunable blocks compute; all of the stage's when nothing is pruned.
+    """
+
+    members: tuple[int, ...]
+    rows: tuple[Row, ...]
+    branches: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class GroupOutput:
+    """What a stage gives for one group.
+
+    Attributes:
+        logits: [G, L or n, 2d], guidance mixed in, not divided by a temperature.
+        kept: [G, n] the tokens that logits belong to, where pruned tokens have none; else None.
+        cache: keys and values of all blocks.
+        restoration: updates, if this is the cache stage.
+    """
+
+    logits: Tensor
+    kept: Tensor | None
+    cache: KeyValueChunk
+    restoration: RestorationChunk | None
+
+
+@dataclass
+class _GroupRun:
+    """A group while its stage runs."""
+
+    group: Group
+    modulation: Tensor  # [R, 6, C], or the pooled text [R, C]
+    text_mask: Tensor  # [R, 1, 1, T]
+    keys: list[Tensor] = field(default_factory=list)  # per block [b, G, H, n, c]
+    values: list[Tensor] = field(default_factory=list)
+    updates: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, group: Group) -> "_GroupRun":
+        modulation = text_rows(group, lambda chunk: chunk.shared)
+        mask = text_rows(group, lambda chunk: chunk.mask)
+        return cls(group, modulation, mask[:, None, None])
+
+
+def text_rows(group: Group, get: Callable[[TextChunk], Tensor]) -> Tensor:
+    """The text entries of all R rows of a group, conditional ones first."""
+    return gather_rows([row.text for row in group.rows], get, group.branches).flatten(0, 1)
+
+
+class StageRun:
+    """The forward pass of one stage; made for one call and then dropped."""
+
+    def __init__(
+        self,
+        model: Infinity,
+        config: PipelineConfig,
+        stage: int,
+        groups: Sequence[Group],
+        cfg: float,
+        observe: Observe | None = None,
+    ):
+        self.model, self.config, self.stage, self.cfg = model, config, stage, cfg
+        self.grid: Grid = config.schedule[stage]
+        self.tokens = self.grid[0] * self.grid[1]
+        self.groups = [_GroupRun.start(group) for group in groups]
+        self.observe = observe
+        transformer = config.infinity
+        self.rope = rope_table(
+            self.grid, config.rope_grid, transformer.head_dim, transformer.rope2d_normalized_by_hw
+        ).to(model.pos_start.device)  # [L, c/2]
+        self.prunes = any(group.kept < self.tokens for group in groups)
+        self.full = Packing(tuple((self._rows(run), self.tokens) for run in self.groups))
+        self.kept = Packing(tuple((self._rows(run), run.group.kept) for run in self.groups))
+
+    @staticmethod
+    def _rows(run: _GroupRun) -> int:
+        return run.group.branches * len(run.group.rows)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[GroupOutput]:
+        """Run all blocks and the head.
+
+        Args:
+            inputs: per group, embedded tokens of all R rows [R, L, C], conditional ones first.
+        """
+        model, pruning = self.model, self.config.pruning
+        levels = model.level_embedding_blocks()
+        mix_after = self._mixing_blocks()
+        x = self.full.pack(list(inputs))
+        packing, rope = self.full, self.rope
+        kept: list[Tensor] | None = None  # per group [G, n], once pruned tokens have left
+        for index, block in enumerate(model.block_list()):
+            if index in levels:
+                x = x + model.lvl_embed.weight[self.stage]
+            prunable = self.prunes and pruning.first_block <= index <= pruning.last_block
+            if pruning.restore == "no_code":
+                if prunable and kept is None:
+                    x, rope, kept = self._drop_tokens(x)
+                    packing = self.kept
+                x = self._dense_block(index, block, x, packing, rope)
+            elif prunable:
+                x = self._restored_block(index, block, x)
+            else:
+                x = self._dense_block(index, block, x, packing, rope)
+            if index in mix_after:
+                x = packing.pack(
+                    [
+                        self._mix_branches(run, part)
+                        for run, part in zip(self.groups, packing.unpack(x), strict=True)
+                    ]
+                )
+            self._note(f"block{index}_out", x)
+        return [
+            self._output(run, part, None if kept is None else kept[number])
+            for number, (run, part) in enumerate(
+                zip(self.groups, self._head(x, packing), strict=True)
+            )
+        ]
+
+    def _note(self, name: str, value: Tensor) -> None:
+        if self.observe is not None:
+            self.observe(name, value)
+
+    # Blocks ---------------------------------------------------------------------------------
+
+    def _dense_block(
+        self, index: int, block: Block, x: Tensor, packing: Packing, rope: Tensor
+    ) -> Tensor:
+        """All tokens of the packing through the three sub-layers."""
+        modulation = self._modulation(block, packing)
+        for number in range(3):
+            update = self._update(number, index, block, x, modulation, packing, rope)
+            self._remember(index, packing, update)
+            x = x + update
+        return x
+
+    def _restored_block(self, index: int, block: Block, x: Tensor) -> Tensor:
+        """Each sub-layer on the tokens it selects; the others get the cached update (5.2, 5.3)."""
+        modulation = self._modulation(block, self.kept)
+        for number in range(3):
+            streams = self.full.unpack(x)
+            chosen = [
+                select(stream, run.group.kept) if run.group.kept < self.tokens else None
+                for run, stream in zip(self.groups, streams, strict=True)
+            ]
+            pairs = list(zip(chosen, streams, strict=True))
+            tokens = self.kept.pack([s if i is None else gather(s, i) for i, s in pairs])
+            rope = self._kept_rope(chosen)
+            update = self._update(number, index, block, tokens, modulation, self.kept, rope)
+            parts = zip(self.groups, chosen, self.kept.unpack(update), strict=True)
+            full = self.full.pack(
+                [
+                    part
+                    if indices is None
+                    else scatter(self._base(run, index, number), indices, part)
+                    for run, indices, part in parts
+                ]
+            )
+            for indices in chosen:
+                if indices is not None:
+                    self._note("keep", indices)
+            self._remember(index, self.full, full)
+            x = x + full
+        return x
+
+    def _drop_tokens(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Take pruned tokens out of the stream for the rest of the stage, alike in all branches."""
+        streams, chosen = [], []
+        for run, stream in zip(self.groups, self.full.unpack(x), strict=True):
+            conditional = stream[: len(run.group.rows)]
+            if run.group.kept < self.tokens:
+                indices = select(conditional, run.group.kept).sort(dim=1).values
+            else:
+                indices = torch.arange(self.tokens, device=x.device).expand(len(conditional), -1)
+            chosen.append(indices)
+            streams.append(gather(stream, indices.repeat(run.group.branches, 1)))
+        every = [
+            indices.repeat(run.group.branches, 1)
+            for run, indices in zip(self.groups, chosen, strict=True)
+        ]
+        return self.kept.pack(streams), self._kept_rope(list(every)), chosen
+
+    def _kept_rope(self, chosen: Sequence[Tensor | None]) -> Tensor:
+        """Rotations of the kept tokens, packed like them [..., n, c/2]."""
+        if all(indices is None for indices in chosen):
+            return self.rope
+        return self.kept.pack(
+            [
+                self.rope.expand(self._rows(run), -1, -1) if indices is None else self.rope[indices]
+                for run, indices in zip(self.groups, chosen, strict=True)
+            ]
+        )
+
+    def _modulation(self, block: Block, packing: Packing) -> tuple[Tensor, ...]:
+        rows = [block.modulation(run.modulation) for run in self.groups]  # each [R, 6, C]
+        return packing.spread(rows).unbind(-2)
+
+    def _update(
+        self,
+        number: int,
+        index: int,
+        block: Block,
+        x: Tensor,
+        modulation: tuple[Tensor, ...],
+        packing: Packing,
+        rope: Tensor,
+    ) -> Tensor:
+        """The gated update of sub-layer 0 (self-), 1 (cross-attention) or 2 (feed-forward)."""
+        if number == 0:
+            if rope.shape[-2] != x.shape[-2]:  # a dense packing of several groups
+                rope = packing.pack([self.rope.expand(rows, -1, -1) for rows, _ in packing.shapes])
+            return block.self_attention(
+                x, modulation, rope, lambda q, k, v: self._attend(index, block, packing, q, k, v)
+            )
+        if number == 1:
+            return block.cross_attention(x, lambda q: self._attend_text(index, block, packing, q))
+        return block.feed_forward(x, modulation)
+
+    # Attention ------------------------------------------------------------------------------
+
+    def _attend(
+        self, index: int, block: Block, packing: Packing, q: Tensor, k: Tensor, v: Tensor
+    ) -> Tensor:
+        """Self-attention over the cache and this stage; q, k, v packed [..., n, H, c]."""
+        outputs = []
+        unpacked = (packing.unpack(part) for part in (q, k, v))
+        for run, *parts in zip(self.groups, *unpacked, strict=True):
+            query, key, value = (part.transpose(1, 2) for part in parts)  # [R, H, n, c]
+            shape = (run.group.branches, len(run.group.rows))
+            run.keys.append(key.contiguous().unflatten(0, shape))
+            run.values.append(value.contiguous().unflatten(0, shape))
+            past_keys, past_values = self._past(run.group, index)
+            key = torch.cat([*past_keys, key], dim=2)
+            value = torch.cat([*past_values, value], dim=2)
+            out = F.scaled_dot_product_attention(query, key, value, scale=block.sa.scale)
+            outputs.append(out.transpose(1, 2))
+        return packing.pack(outputs)
+
+    @staticmethod
+    def _past(group: Group, index: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Cached keys and values of one block, one [R, H, m, c] per earlier stage."""
+        keys, values = [], []
+        for stage_refs in zip(*(row.history for row in group.rows), strict=True):
+            keys.append(gather_rows(stage_refs, lambda c: c.keys[index], group.branches))
+            values.append(gather_rows(stage_refs, lambda c: c.values[index], group.branches))
+        return [k.flatten(0, 1) for k in keys], [v.flatten(0, 1) for v in values]
+
+    def _attend_text(self, index: int, block: Block, packing: Packing, q: Tensor) -> Tensor:
+        """Cross-attention of packed queries [..., n, H, c] to each row's own text."""
+        outputs = []
+        for run, query in zip(self.groups, packing.unpack(q), strict=True):
+            keys = text_rows(run.group, lambda chunk: chunk.keys[index])  # [R, H, T, c]
+            values = text_rows(run.group, lambda chunk: chunk.values[index])
+            out = F.scaled_dot_product_attention(
+                query.transpose(1, 2), keys, values, attn_mask=run.text_mask, scale=block.ca.scale
+            )
+            outputs.append(out.transpose(1, 2))
+        return packing.pack(outputs)
+
+    # Restoration ----------------------------------------------------------------------------
+
+    def _base(self, run: _GroupRun, index: int, number: int) -> Tensor:
+        """What pruned tokens of a sub-layer receive: [R, L, C]."""
+        refs = [row.restoration for row in run.group.rows if row.restoration is not None]
+        if self.config.pruning.restore == "zero" or not refs:
+            width = self.config.infinity.embed_dim
+            return self.rope.real.new_zeros(self._rows(run), self.tokens, width)
+        cached = gather_rows(refs, lambda c: c.updates[index][number], run.group.branches)
+        return resize_tokens(cached.flatten(0, 1), refs[0].chunk.grid, self.grid)
+
+    def _remember(self, index: int, packing: Packing, update: Tensor) -> None:
+        """At the cache stage, keep the full updates of prunable blocks (5.4)."""
+        pruning = self.config.pruning
+        if pruning.restore != "cached" or self.tokens != pruning.cache_tokens:
+            return
+        if pruning.first_block <= index <= pruning.last_block:
+            for run, part in zip(self.groups, packing.unpack(update), strict=True):
+                shape = (run.group.branches, len(run.group.rows))
+                run.updates.setdefault(index, []).append(part.unflatten(0, shape))
+
+    # Guidance and head ----------------------------------------------------------------------
+
+    def _mixing_blocks(self) -> set[int]:
+        depth = self.config.infinity.depth
+        return {depth + k for k in self.config.sampling.cfg_insertion_layer if k < 0}
+
+    def _mix_branches(self, run: _GroupRun, x: Tensor) -> Tensor:
+        """Guidance in the middle of the network: both halves become the mix. x [R, n, C]."""
+        if run.group.branches == 1 or self.cfg == 1.0:
+            return x
+        conditional, unconditional = x.chunk(2)
+        return mix(conditional, unconditional, self.cfg).repeat(2, 1, 1)
+
+    def _head(self, x: Tensor, packing: Packing) -> list[Tensor]:
+        """Logits of the rows that are read, per group: [R or G, n, 2d]."""
+        needed = [
+            part if self._mixes_logits(run) else part[: len(run.group.rows)]
+            for run, part in zip(self.groups, packing.unpack(x), strict=True)
+        ]
+        shapes = Packing(tuple((len(part), part.shape[1]) for part in needed))
+        modulation = None
+        if self.model.head_nm is not None:
+            rows = [
+                text_rows(run.group, lambda chunk: chunk.head)[: len(part)]
+                for run, part in zip(self.groups, needed, strict=True)
+            ]
+            scale, shift = shapes.spread(rows).unbind(-2)
+            modulation = (scale, shift)
+        return shapes.unpack(self.model.logits(shapes.pack(needed), modulation))
+
+    def _mixes_logits(self, run: _GroupRun) -> bool:
+        on_logits = 0 in self.config.sampling.cfg_insertion_layer
+        return on_logits and run.group.branches == 2 and self.cfg != 1.0
+
+    def _output(self, run: _GroupRun, logits: Tensor, kept: Tensor | None) -> GroupOutput:
+        if self._mixes_logits(run):
+            conditional, unconditional = logits.chunk(2)
+            logits = mix(conditional, unconditional, self.cfg)
+        cache = KeyValueChunk(
+            tuple(run.keys), tuple(run.values), tokens=self.tokens, kept=run.group.kept
+        )
+        restoration = None
+        if run.updates:
+            updates = {index: (u[0], u[1], u[2]) for index, u in run.updates.items()}
+            restoration = RestorationChunk(self.grid, updates)
+        return GroupOutput(logits, kept, cache, restoration)
