@@ -6,6 +6,7 @@ resumed ends with the same weights, bit by bit, as one that was left alone (on t
 """
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from envs.generator import Generator
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
 from envs.settings import LatencyTable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def train(
         ConfigError: settings that cannot be used, or that differ from those of the resumed run.
         CheckpointError: nothing to resume from, or damaged files.
     """
+    _warn_if_not_held_out(requests, evaluation_requests)
     with locked(run_dir), StopRequest("finishing this rollout, then saving") as stop:
         start_or_resume(
             run_dir, _identity(generator, requests, evaluation_requests, settings), resume
@@ -141,9 +145,15 @@ def train(
             write_json(run_dir / "evaluations.json", evaluations)
             log_evaluation(model.logger, evaluation)
 
-        if not evaluations:
+        def save() -> None:
+            save_policy(run_dir / "last", model.policy, definition)
+            state = {"rollouts": rollouts, "episodes": episodes, "evaluations": evaluations}
+            save_training_state(run_dir, model, state)
+
+        if not resume:
             evaluate()  # where it starts from
             model.logger.dump(step=model.num_timesteps)
+            save()
         while rollouts < settings.num_rollouts() and not stop.requested:
             began = time.perf_counter()
             model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
@@ -158,15 +168,23 @@ def train(
                 evaluate()
             model.logger.dump(step=model.num_timesteps)
             if last or stop.requested or rollouts % settings.checkpoint_every == 0:
-                save_policy(run_dir / "last", model.policy, definition)
-                state = {"rollouts": rollouts, "episodes": episodes, "evaluations": evaluations}
-                save_training_state(run_dir, model, state)
+                save()
             on_progress(
                 Progress(rollouts, settings.num_rollouts(), recorder.means(), evaluations[-1])
             )
         model.logger.close()
         finished = rollouts == settings.num_rollouts()
         return TrainResult(finished, model.num_timesteps, episodes, evaluations)
+
+
+def _warn_if_not_held_out(requests: Sequence[Any], evaluation_requests: Sequence[Any]) -> None:
+    common = {request.label for request in requests} & {r.label for r in evaluation_requests}
+    if common:
+        logger.warning(
+            "%d of the evaluation prompts are trained on as well, such as %r: figures will flatter",
+            len(common),
+            min(common),
+        )
 
 
 def _make_model(env: PruningVecEnv, generator: Generator, settings: TrainSettings) -> PPO:

@@ -35,6 +35,7 @@ class Result:
         cost_flops: what the user pays in all: text, stages, decoding, and the controller.
         full_cost_flops: the same with nothing pruned and no controller.
         latency_ms: time of its batch divided by the size of the batch.
+        batch_size: how many were generated together.
     """
 
     request: Any
@@ -45,6 +46,7 @@ class Result:
     cost_flops: float
     full_cost_flops: float
     latency_ms: float
+    batch_size: int
 
     @property
     def saved(self) -> float:
@@ -113,6 +115,7 @@ def _run_batch(
             + float(times) * controller.flops_per_decision,
             full_cost_flops=episode.full_cost_flops,
             latency_ms=latency_ms,
+            batch_size=len(requests),
         )
         for episode, output, times in zip(episodes, outputs, asked, strict=True)
     ]

@@ -11,7 +11,6 @@ from stable_baselines3.common.logger import Image, Logger
 from agents.evaluation import Evaluation
 
 _SAMPLES = 8  # images shown at each evaluation
-_NOT_FIGURES = ("seed", "preference", "cost_flops", "full_cost_flops")
 
 
 class RolloutRecorder(BaseCallback):
@@ -35,7 +34,7 @@ class RolloutRecorder(BaseCallback):
         return {
             name: float(np.mean([summary[name] for summary in self.summaries]))
             for name, value in (self.summaries[0] if self.summaries else {}).items()
-            if isinstance(value, float) and name not in _NOT_FIGURES
+            if isinstance(value, float)
         }
 
     def ratios(self) -> dict[str, list[float]]:

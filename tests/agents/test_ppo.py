@@ -127,6 +127,22 @@ def test_a_signal_stops_and_resuming_ends_with_the_same_weights(uninterrupted, t
     assert steps == [32, 64, 96, 128, 160, 192]
 
 
+def test_a_signal_during_the_first_evaluation_loses_nothing(uninterrupted, tmp_path, monkeypatch):
+    def stop_now(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("agents.ppo.log_evaluation", stop_now)
+    assert not run(tmp_path).finished
+    monkeypatch.undo()
+    assert run(tmp_path, resume=True).finished
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_evaluating_on_training_prompts_is_told(tmp_path, caplog):
+    train(GENERATOR, REQUESTS, [ToyRequest(5, seed=9)], SHORT, tmp_path)
+    assert "such as 'toy 5'" in caplog.text
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -137,7 +153,7 @@ test_ppo.run(Path(sys.argv[1]), on_progress=lambda progress: time.sleep(0.05))
 """
 
 
-@pytest.mark.parametrize("at_rollout", [1, 4])
+@pytest.mark.parametrize("at_rollout", [0, 3])
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(
     uninterrupted, tmp_path, at_rollout
 ):
