@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from base.errors import ConfigError, DataError, StrictError
 from eval.compute import Compute, compute_of
@@ -25,7 +24,7 @@ class Comparison:
         prompts: the prompt of each key.
         categories: the categories of each key that has some.
         compute: by folder, the cost of each image that has one recorded.
-        provenance: by folder, the content of `provenance.json`, or None.
+        provenance: by folder, the texts in `provenance.json`; empty where there is none.
         warnings: what the reader of the results should know.
     """
 
@@ -34,7 +33,7 @@ class Comparison:
     prompts: dict[str, Prompt]
     categories: dict[str, tuple[str, ...]]
     compute: dict[str, dict[str, Compute]]
-    provenance: dict[str, dict[str, Any] | None]
+    provenance: dict[str, dict[str, str]]
     warnings: tuple[str, ...]
 
     @property

@@ -11,6 +11,7 @@ import pandas as pd
 
 from eval.comparison import Comparison, require_overlap
 from eval.findings import findings, input_hash, missing_figures
+from eval.folders import printable
 from eval.metrics.protocol import Metric
 from eval.scoring import Score, ScoringSettings, score_images
 from eval.summary import (
@@ -92,7 +93,7 @@ def evaluate(
         summary={
             "format": 1,
             "complete": complete,
-            "warnings": warnings,
+            "warnings": [printable(warning) for warning in warnings],
             "figures": {figure.name: asdict(figure) for figure in figures},
             "not_computed": dict(not_computed or {}),
             **summarise_comparison(images, scores, comparison, figures, summary),

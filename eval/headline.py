@@ -33,7 +33,7 @@ def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[
     ]
     rows = []
     for name, folder in summary["folders"].items():
-        cells = [(name, folder["controller"] or "")]
+        cells = [(name, folder["controller"])]
         cells.append((str(folder["statuses"].get("ok", 0)), f"of {folder['images']}"))
         cells += [_cell(figure, folder["figures"].get(figure)) for figure in shown]
         cells += [("not computed", "")] * len(summary["not_computed"])

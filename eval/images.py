@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from base.errors import ConfigError
+from eval.folders import printable
 
 ALPHA_RULES = ("drop", "white", "black")
 LARGEST_IMAGE_PIXELS = 2**26  # 8192 x 8192: a small file can claim to be far larger
@@ -72,7 +73,7 @@ def decode(path: Path, alpha: str = "drop") -> Decoded:
     except UnidentifiedImageError:
         return Decoded(None, "UnidentifiedImageError: no image format that is known", sha256)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        return Decoded(None, f"{type(error).__name__}: {error}", sha256)
+        return Decoded(None, printable(f"{type(error).__name__}: {error}"), sha256)
 
 
 def resize(pixels: np.ndarray, height: int, width: int, resize_filter: str) -> np.ndarray:

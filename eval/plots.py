@@ -30,7 +30,7 @@ def draw_quality_against_compute(evaluation: Evaluation, path: Path) -> Path | N
     """
     across = compute_axis(evaluation)
     known = {figure.name for figure in evaluation.figures}
-    panels = [name for name in _QUALITY if name in known]
+    panels = [name for name in _QUALITY if name in known and _drawable(evaluation, across, name)]
     if across is None or not panels:
         return None
     figure = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
@@ -42,13 +42,24 @@ def draw_quality_against_compute(evaluation: Evaluation, path: Path) -> Path | N
     return path
 
 
+def _drawable(evaluation: Evaluation, across: str | None, quality: str) -> list[str]:
+    """The candidates that have a mean of both figures."""
+    folders = evaluation.summary["folders"]
+    return [
+        name
+        for name in evaluation.comparison.candidates
+        if all(
+            folders[name]["figures"].get(figure, {}).get("mean") is not None
+            for figure in (across, quality)
+        )
+    ]
+
+
 def _draw_panel(axis: Axes, evaluation: Evaluation, across: str, quality: str) -> None:
     costs = values_by_folder(evaluation.images, across)
     values = values_by_folder(evaluation.images, quality)
     scale = 100 if across == "compute_saved" else 1
-    for name, colour in zip(evaluation.comparison.candidates, COLOURS * 20, strict=False):
-        if name not in costs or name not in values:
-            continue
+    for name, colour in zip(_drawable(evaluation, across, quality), COLOURS * 20, strict=False):
         both = costs[name].index.intersection(values[name].index)[:_MOST_DOTS]
         axis.scatter(
             scale * costs[name][both], values[name][both], s=7, color=colour, alpha=0.25, lw=0

@@ -6,27 +6,27 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from base.errors import DataError
 from base.files import read_json
-from eval.folders import ImageFolder
+from eval.folders import ImageFolder, printable
 from eval.metadata import Metadata
 
 
-def read_provenance(path: Path) -> dict[str, Any] | None:
-    """The content of the folder's `provenance.json`; None if there is none, or it is broken."""
+def read_provenance(path: Path) -> dict[str, str]:
+    """The texts in the folder's `provenance.json`; empty if there is none, or it is broken."""
     try:
         content = read_json(path / "provenance.json")
-    except (DataError, OSError):
-        return None
-    return content if isinstance(content, dict) else None
+    except (DataError, OSError, ValueError, RecursionError):
+        return {}
+    texts = content.items() if isinstance(content, dict) else ()
+    return {name: printable(value) for name, value in texts if isinstance(value, str)}
 
 
 def why_not_comparable(
     folders: Mapping[str, ImageFolder],
     metadata: Mapping[str, Metadata],
-    provenance: Mapping[str, dict[str, Any] | None],
+    provenance: Mapping[str, Mapping[str, str]],
 ) -> list[str]:
     """Every reason against comparing these folders; all arguments by name, the Original first."""
     original, *candidates = folders
@@ -34,7 +34,7 @@ def why_not_comparable(
     for name in candidates:
         if folders[name].path.resolve() == folders[original].path.resolve():
             reasons.append(f"{name} is the same folder as {original}: {folders[name].path}")
-        ours, theirs = (_fingerprint(provenance[which]) for which in (original, name))
+        ours, theirs = (provenance[which].get("fingerprint") for which in (original, name))
         if ours and theirs and ours != theirs:
             reasons.append(
                 f"{name} was made under another fingerprint than {original}: {theirs} and {ours} "
@@ -49,20 +49,15 @@ def why_not_comparable(
     return reasons
 
 
-def missing_provenance(provenance: Mapping[str, dict[str, Any] | None]) -> list[str]:
+def missing_provenance(provenance: Mapping[str, Mapping[str, str]]) -> list[str]:
     """A warning when folders do not say how they were made."""
-    without = [name for name, content in provenance.items() if not _fingerprint(content)]
+    without = [name for name, content in provenance.items() if not content.get("fingerprint")]
     if not without:
         return []
     return [
         f"no usable provenance.json in {', '.join(without)}: whether generator, settings and seeds "
         "are those of the others cannot be checked"
     ]
-
-
-def _fingerprint(provenance: dict[str, Any] | None) -> str:
-    fingerprint = provenance.get("fingerprint") if provenance else None
-    return fingerprint if isinstance(fingerprint, str) else ""
 
 
 def _differing_seeds(

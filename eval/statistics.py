@@ -4,7 +4,6 @@ Everything is paired: an image counts for every folder or for none, so that a di
 is never a difference of subsets.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -80,10 +79,3 @@ def compare_pairs(
         "losses": losses,
         "win_rate": (wins + ties / 2) / len(gain) if len(gain) else None,
     }
-
-
-def clearly_better(interval: tuple[float, float] | None, higher_is_better: bool) -> bool:
-    """Whether an interval of differences lies wholly on the better side of zero."""
-    if interval is None or any(math.isnan(end) for end in interval):
-        return False
-    return interval[0] > 0 if higher_is_better else interval[1] < 0

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from base.errors import ConfigError
 from eval.comparison import Comparison
+from eval.folders import printable
 from eval.metrics.protocol import Metric
 from eval.scoring import OK, Score
 from eval.statistics import compare_pairs, summarise
@@ -45,6 +47,14 @@ class SummarySettings:
     paired: str = "intersection"
     bootstrap: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.paired not in PAIRINGS:
+            raise ConfigError(f"paired is {self.paired!r}; expected one of {list(PAIRINGS)}")
+        if self.bootstrap < 0 or self.seed < 0:
+            raise ConfigError(
+                f"bootstrap is {self.bootstrap} and seed {self.seed}; expected 0 or more"
+            )
 
 
 def image_table(
@@ -107,13 +117,13 @@ def summarise_comparison(
     folders: dict[str, dict[str, Any]] = {}
     for name, folder in comparison.folders.items():
         own = [score for score in scores if score.folder == name]
-        provenance = comparison.provenance[name] or {}
+        provenance = comparison.provenance[name]
         folders[name] = {
-            "path": str(folder.path),
+            "path": printable(str(folder.path)),
             "layout": folder.layout,
             "images": len(folder.images),
-            "controller": provenance.get("controller"),
-            "fingerprint": provenance.get("fingerprint"),
+            "controller": provenance.get("controller", ""),
+            "fingerprint": provenance.get("fingerprint", ""),
             "statuses": dict(Counter(score.status for score in own)),
             "identical_to_original": sum(bool(score.identical) for score in own),
             "figures": {},

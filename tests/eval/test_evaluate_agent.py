@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from commands.evaluate import main
+from eval.evaluate_agent import main as evaluate_agent
+from tests.eval.folders_on_disk import write_folder, write_three
+
+QUICK = ["--metrics", "ssim,psnr"]
+
+
+def test_three_folders_give_a_table_and_files(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [*write_three(tmp_path), "--out", str(out), "--legacy-outputs", *QUICK]
+    assert main(arguments) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "summary.json",
+        "summary.csv",
+        "per_image.csv",
+        "per_image_wide.csv",
+        "skipped.csv",
+        "environment.json",
+        "evaluation_results.csv",
+        "report.html",
+        "quality_against_compute.png",
+        "contact_sheet.png",
+    }
+    shown = capsys.readouterr().out
+    mean = json.loads((out / "summary.json").read_text())["folders"]["RL"]["figures"]["ssim"]
+    assert f"{mean['mean']:.4f}" in shown
+    assert "compute saved" in shown
+
+
+def test_any_number_of_candidates_have_names(tmp_path):
+    arguments = write_three(tmp_path)
+    other = write_folder(tmp_path / "other", "schedule", spread=3)
+    arguments += ["--candidate", f"my run={other}", "--out", str(tmp_path / "out"), *QUICK]
+    assert main(arguments) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["folders"]) == ["Original", "FAST", "RL", "my run"]
+    pairs = {(entry["candidate"], entry["baseline"]) for entry in summary["differences"]}
+    assert pairs == {("RL", "FAST"), ("my run", "FAST"), ("my run", "RL")}
+
+
+def test_options_can_come_from_a_file(tmp_path):
+    flags = write_three(tmp_path)
+    options = {flags[i].removeprefix("--"): flags[i + 1] for i in range(0, len(flags), 2)}
+    options |= {"metrics": "ssim", "out": str(tmp_path / "out"), "bootstrap": 0}
+    (tmp_path / "options.yaml").write_text(json.dumps(options))
+    assert main(["--config", str(tmp_path / "options.yaml")]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["folders"]["RL"]["figures"]["ssim"]["ci95"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["--fast", "{tmp}/missing"], 2, "missing is not a folder"),
+        (["--candidate", "no-equals-sign"], 2, "expected NAME=DIR"),
+        (["--candidate", "RL={tmp}/rl"], 2, "two candidates have the same name"),
+        (["--metrics", "ssim,beauty"], 2, "expected some of"),
+        (["--device", "toaster"], 2, "expected auto, cpu or cuda"),
+        (["--bootstrap", "-1"], 2, "bootstrap is -1"),
+        (["--rl", "{tmp}/original"], 4, "same folder as Original"),
+        (["--rl", "{tmp}/elsewhere"], 4, "another fingerprint"),
+        (["--rl", "{tmp}/empty", "--fast", "{tmp}/empty"], 3, "no image of a candidate"),
+        (["--on-bad-image", "error", "--fast", "{tmp}/broken"], 3, "no image format"),
+    ],
+)
+def test_each_trouble_has_its_exit_code_and_writes_nothing(tmp_path, capsys, change, code, message):
+    arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), *QUICK]
+    write_folder(tmp_path / "elsewhere", fingerprint="other", spread=4)
+    (tmp_path / "empty").mkdir()
+    broken = write_folder(tmp_path / "broken", spread=4)
+    (broken / "img_003.png").write_bytes(b"x")
+    change = [text.replace("{tmp}", str(tmp_path)) for text in change]
+    assert main([*arguments, *change]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wrong", [["--ssim", "box"], ["--batch-size", "many"], ["--nonsense"]])
+def test_wrong_usage_ends_with_2(tmp_path, wrong):
+    with pytest.raises(SystemExit) as error:
+        main(["--orig", str(tmp_path), "--fast", str(tmp_path), *wrong])
+    assert error.value.code == 2
+
+
+def test_nothing_to_compare_with_is_wrong_usage(tmp_path, capsys):
+    assert main(["--orig", str(tmp_path)]) == 2
+    assert "give --fast, --rl or --candidate" in capsys.readouterr().err
+
+
+def test_strict_asks_for_every_figure_of_every_image(tmp_path, capsys):
+    arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), "--strict", *QUICK]
+    assert main(arguments) == 0
+    (tmp_path / "rl" / "img_002.png").write_bytes(b"x")
+    assert main(arguments) == 4
+    assert "--strict" in capsys.readouterr().err
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_mismatch_can_be_allowed_and_is_shown(tmp_path, capsys):
+    arguments = write_three(tmp_path)
+    other = write_folder(tmp_path / "elsewhere", fingerprint="other", spread=4)
+    arguments += ["--rl", str(other), "--allow-mismatch", "--out", str(tmp_path / "out"), *QUICK]
+    assert main(arguments) == 0
+    assert "NOT COMPARABLE" in capsys.readouterr().out
+    assert "NOT COMPARABLE" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_without_the_shipped_clip_the_score_is_not_computed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("eval.metrics.registry.official_folder", lambda: None)
+    arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), "--metrics", "psnr,clip"]
+    assert evaluate_agent(arguments) == 0
+    assert "clip: not computed: no CLIP weights" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    command = [sys.executable, "-m", "eval.evaluate_agent", *write_three(tmp_path, count=2)]
+    command += ["--out", str(tmp_path / "out"), *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout

@@ -1,0 +1,110 @@
+import base64
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.comparison import ORIGINAL, plan_comparison
+from eval.contact_sheet import choose_images, draw_contact_sheet
+from eval.evaluation import evaluate
+from eval.metrics.registry import MetricSettings, make_metrics
+from eval.plots import draw_quality_against_compute
+from eval.report import write_report
+from tests.eval.folders_on_disk import write_folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return {
+        ORIGINAL: write_folder(tmp_path / "original", "none"),
+        "FAST": write_folder(tmp_path / "fast", "schedule", spread=12),
+        "RL": write_folder(tmp_path / "rl", "policy", spread=6),
+    }
+
+
+def run(folders, not_computed=None):
+    candidates = {name: path for name, path in folders.items() if name != ORIGINAL}
+    metrics, _ = make_metrics(["ssim", "psnr"], MetricSettings())
+    comparison = plan_comparison(folders[ORIGINAL], candidates)
+    return evaluate(comparison, metrics, not_computed=not_computed)
+
+
+def test_the_page_holds_everything_and_needs_no_network(folders, tmp_path):
+    result = run(folders, {"clip": "no weights here"})
+    page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
+    pictures = re.findall(r"src='data:image/png;base64,([^']+)'", page)
+    assert len(pictures) == 2
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+    assert not re.search(r"(src|href)=.?http", page)
+    mean = result.summary["folders"]["RL"]["figures"]["ssim"]["mean"]
+    assert f"{mean:.4f}" in page
+    assert "clip: not computed</dt><dd>no weights here" in page
+    assert "smooth" in page
+    assert "RL - FAST" in page
+
+
+def test_hostile_texts_stay_texts(folders, tmp_path):
+    evil = "<script>alert(1)</script>"
+    folders[evil] = folders.pop("RL")
+    metadata = folders[evil] / "meta_data.json"
+    metadata.write_text(metadata.read_text().replace("smooth", "<b>x</b>"))
+    (folders[ORIGINAL] / "meta_data.json").unlink()
+    (folders["FAST"] / "meta_data.json").unlink()
+    page = write_report(run(folders), tmp_path / "out").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "<b>x" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_contact_sheet_shows_the_pixels_and_the_decisions(folders, tmp_path):
+    result = run(folders)
+    sheet = np.asarray(Image.open(draw_contact_sheet(result, tmp_path / "sheet.png", count=1)))
+    (key,) = choose_images(result, 1)
+    original = np.asarray(Image.open(folders[ORIGINAL] / f"{key}.png"))
+    enlarged = original.repeat(4, axis=0).repeat(4, axis=1)  # 48 pixels as 192
+    places = [
+        (top, left)
+        for top in range(40)
+        for left in range(12)
+        if np.array_equal(sheet[top : top + 192, left : left + 192], enlarged)
+    ]
+    assert len(places) == 1
+    top, left = places[0]
+    strip = sheet[top + 192 + 34 : top + 192 + 50, left + 2 * 198 : left + 2 * 198 + 192, 0]
+    cells = [np.median(strip[:, round(i * 192 / 7) + 2 : round(i * 192 / 7) + 6]) for i in range(7)]
+    assert cells == [240, 240, 240, 240, 240, 100, 40]  # policy: .7, then skip
+
+
+def test_images_are_chosen_from_worst_to_best(folders):
+    result = run(folders)
+    chosen = choose_images(result, 4)
+    last = result.images[result.images["folder"] == "RL"].set_index("id")["ssim"]
+    assert len(chosen) == 4
+    assert list(last[chosen]) == sorted(last[chosen])
+    assert chosen[0] == last.idxmin()
+    assert chosen[-1] == last.idxmax()
+    (folders["FAST"] / f"{chosen[0]}.png").unlink()
+    assert chosen[0] not in choose_images(run(folders), 100)
+
+
+def test_without_costs_there_is_no_picture_of_compute_and_no_old_one(folders, tmp_path):
+    write_report(run(folders), tmp_path / "out")
+    picture = tmp_path / "out" / "quality_against_compute.png"
+    assert picture.exists()
+    for folder in folders.values():
+        (folder / "meta_data.json").unlink()
+    result = run(folders)
+    assert draw_quality_against_compute(result, tmp_path / "none.png") is None
+    write_report(result, tmp_path / "out")
+    assert not picture.exists()
+
+
+def test_without_a_complete_image_there_is_a_page_without_contact_sheet(folders, tmp_path):
+    shutil.rmtree(folders["FAST"])
+    write_folder(folders["FAST"], "schedule", count=1, spread=3)
+    (folders["RL"] / "img_000.png").unlink()
+    write_report(run(folders), tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").exists()
+    assert not (tmp_path / "out" / "contact_sheet.png").exists()
