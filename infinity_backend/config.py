@@ -52,6 +52,11 @@ class InfinityConfig:
                 f"embed_dim {self.embed_dim} with {self.num_heads} heads gives no head width that "
                 "is a multiple of 4, which RoPE in two dimensions needs"
             )
+        if self.ffn_hidden < 256:
+            raise ConfigError(
+                f"embed_dim {self.embed_dim} x mlp_ratio {self.mlp_ratio} rounds to a feed-forward "
+                "of width 0; it is rounded to multiples of 256. Choose a larger mlp_ratio"
+            )
         if self.depth % self.block_chunks:
             raise ConfigError(
                 f"depth {self.depth} is not a multiple of block_chunks {self.block_chunks}"

@@ -122,12 +122,14 @@ class Stepper:
             members = [int(row) for row in np.flatnonzero(state.stage == stage)]
             running = []
             for member in members:
-                rows[member] = self._with_guidance(rows[member], decisions[member])
-                if decisions[member]["prune_ratio"] == SKIP:
+                row, decision = rows[member], decisions[member]
+                if decision["prune_ratio"] == SKIP:
                     self._check_skip(state, member, stage)
-                    rows[member] = replace(rows[member], signs=(*rows[member].signs, None))
-                else:
-                    running.append(member)
+                    rows[member] = replace(row, signs=(*row.signs, None))
+                    continue
+                if not decision["guidance"]:
+                    rows[member] = replace(row, branches=1)
+                running.append(member)
             if not running:
                 continue
             groups = self._group(rows, running, decisions, stage)
@@ -207,10 +209,6 @@ class Stepper:
         )
 
     # Parts of advance ----------------------------------------------------------------------
-
-    @staticmethod
-    def _with_guidance(row: Row, decision: Decision) -> Row:
-        return row if decision["guidance"] or row.branches == 1 else replace(row, branches=1)
 
     def _check_skip(self, state: GenerationState, member: int, stage: int) -> None:
         if stage == 0:

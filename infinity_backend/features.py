@@ -1,0 +1,56 @@
+"""What a policy may look at: a small vector per row, cheap beside one stage of the model.
+
+Shapes: B rows, d bits per latent cell, (H, W) the last grid, C width of the pooled text.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infinity_backend.bsq import resize, resize_area
+from infinity_backend.state import GenerationState
+
+TEXT_COLUMNS = 32
+STATISTICS = (
+    "codes_energy",  # mean square of the summed codes, times d
+    "codes_change",  # the same of what the last stage added
+    "codes_detail",  # share of the energy that a grid of half the size cannot hold
+    "codes_contrast",  # standard deviation over the picture of a cell's energy
+    "bit_entropy",  # mean entropy of a bit at the last stage that ran, in bits
+    "bit_doubt",  # twice the mean probability of the less likely value
+    "guidance",  # 1 while the guidance branch runs
+)
+
+
+def feature_names() -> tuple[str, ...]:
+    """One name a column."""
+    return (*STATISTICS, *(f"text_{index}" for index in range(TEXT_COLUMNS)))
+
+
+def text_projection(width: int) -> Tensor:
+    """A fixed random projection of the pooled text, [C, TEXT_COLUMNS], the same everywhere."""
+    generator = torch.Generator().manual_seed(20260101)
+    return torch.randn(width, TEXT_COLUMNS, generator=generator) / width**0.5
+
+
+@torch.no_grad()
+def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
+    """[B, F] float32, columns as `feature_names`."""
+    codes = state.codes
+    grid = (codes.shape[2], codes.shape[3])
+    half = (max(1, grid[0] // 2), max(1, grid[1] // 2))
+    cell_energy = codes.square().sum(1).flatten(1)  # [B, H * W]
+    energy = cell_energy.mean(1)
+    change = (codes - state.previous_codes).square().sum(1).mean((1, 2))
+    coarse = resize(resize_area(codes, half), grid)
+    detail = (codes - coarse).square().sum(1).mean((1, 2)) / energy.clamp(min=1e-6)
+    contrast = cell_energy.std(1) if cell_energy.shape[1] > 1 else torch.zeros_like(energy)
+    rows = state.rows
+    scalars = torch.tensor(
+        [[row.entropy_bits, 2 * (1 - row.certainty), float(row.branches == 2)] for row in rows]
+    ).to(energy)
+    pooled = torch.stack([row.text.chunk.pooled[0, row.text.index] for row in rows]).float()
+    pooled = pooled / pooled.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+    statistics = torch.stack([energy, change, detail, contrast], dim=1)
+    columns = torch.cat([statistics, scalars, pooled @ projection.to(pooled)], dim=1)
+    return columns.cpu().numpy().astype(np.float32)

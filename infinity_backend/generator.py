@@ -1,0 +1,157 @@
+"""Infinity as a generator of the protocol in `envs/generator.py`."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
+from base.errors import GenerationError
+from base.stages import Stage
+from infinity_backend.cost import decoder_flops, stage_flops, text_flops
+from infinity_backend.features import feature_names, state_features, text_projection
+from infinity_backend.pipeline import InfinityPipeline
+from infinity_backend.request import ImageRequest
+from infinity_backend.state import GenerationState, Row
+
+logger = logging.getLogger(__name__)
+
+DECISIONS = DecisionSpace(
+    fields={"prune_ratio": Ratio(), "guidance": Choice((True, False))},
+    menu=tuple({"prune_ratio": ratio, "guidance": True} for ratio in (0.0, 0.4, 0.7, SKIP)),
+)
+
+
+class InfinityGenerator:
+    """Text to image, scale by scale. A decision sets `prune_ratio` and `guidance` of one scale.
+
+    Guidance that was dropped stays dropped. The first scale cannot be skipped.
+    """
+
+    output_kind = "image"
+    decision_space = DECISIONS
+
+    def __init__(self, pipeline: InfinityPipeline):
+        self.pipeline = pipeline
+        self.stepper = pipeline.stepper
+        self.fingerprint = pipeline.fingerprint
+        self.feature_names = feature_names()
+        self.max_stages = self.stepper.num_stages
+        self._projection = text_projection(self.stepper.config.infinity.embed_dim)
+        grid = self.stepper.tokenizer_grid(self.max_stages - 1)
+        self._decode_flops = decoder_flops(self.stepper.vae, grid)
+        self._stages = lru_cache(maxsize=4096)(self._stages_for)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> "InfinityGenerator":
+        """Load from a pipeline folder; see `InfinityPipeline.from_pretrained`."""
+        return cls(InfinityPipeline.from_pretrained(folder, **options))
+
+    def stages(self, request: ImageRequest) -> tuple[Stage, ...]:
+        """The scales, named by their grid; costs depend on the length of the prompt."""
+        return self._stages(self.pipeline.text_encoder.length(request.prompt))
+
+    def _stages_for(self, text_tokens: int) -> tuple[Stage, ...]:
+        config, stages, past = self.stepper.config, [], 0
+        lengths = (text_tokens,) * (2 if self.stepper.guided else 1)
+        for index, (height, width) in enumerate(config.schedule):
+            tokens, cfg = height * width, self.stepper.cfg[index]
+            flops = stage_flops(config, index, tokens, past, past, lengths, cfg)
+            stages.append(Stage(f"{height}x{width}", tokens, float(flops)))
+            past += tokens
+        return tuple(stages)
+
+    def fixed_cost(self, request: ImageRequest) -> float:
+        """Text encoder, what the prompt gives to every stage, and one decode."""
+        encoder = self.pipeline.text_encoder
+        lengths = (encoder.length(request.prompt),) * (2 if self.stepper.guided else 1)
+        prompt = encoder.flops(request.prompt) + text_flops(self.stepper.config.infinity, lengths)
+        return float(prompt + self._decode_flops)
+
+    def begin(self, requests: Sequence[ImageRequest]) -> GenerationState:
+        """A state for B requests, nothing drawn yet."""
+        text = self.pipeline.text_encoder([request.prompt for request in requests])
+        seed = requests[0].seed if requests else 0
+        return self.stepper.begin(requests, text, stream_seed=seed)
+
+    def allowed(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:
+        """[B, n] bool; see the class for what is forbidden."""
+        complete = [self.decision_space.complete(decision) for decision in decisions]
+        table = [
+            [self._allows(row, int(stage), decision) for decision in complete]
+            for row, stage in zip(state.rows, state.stage, strict=True)
+        ]
+        return np.array(table, dtype=bool).reshape(len(state.rows), len(complete))
+
+    def _allows(self, row: Row, stage: int, decision: Decision) -> bool:
+        if decision["prune_ratio"] == SKIP:
+            return stage > 0
+        return row.branches == 2 or not decision["guidance"] or not self.stepper.guided
+
+    def cost(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:
+        """[B] float64 FLOPs of the next stage of each row under its own decision."""
+        costs = [
+            self._row_cost(row, int(stage), self.decision_space.complete(decision))
+            for row, stage, decision in zip(state.rows, state.stage, decisions, strict=True)
+        ]
+        return np.array(costs, dtype=np.float64)
+
+    def _row_cost(self, row: Row, stage: int, decision: Decision) -> float:
+        config = self.stepper.config
+        ratio = decision["prune_ratio"]
+        if stage >= self.max_stages or ratio == SKIP:
+            return 0.0
+        branches = row.branches if decision["guidance"] else 1
+        lengths = [of_branch[row.text.index] for of_branch in row.text.chunk.lengths[:branches]]
+        height, width = config.schedule[stage]
+        kept = height * width
+        if ratio > 0:
+            kept = config.pruning.kept_tokens(kept, ratio)
+        past_tokens = sum(ref.chunk.tokens for ref in row.history)
+        past_kept = sum(ref.chunk.kept for ref in row.history)
+        cfg = self.stepper.cfg[stage]
+        return float(stage_flops(config, stage, kept, past_tokens, past_kept, lengths, cfg))
+
+    def advance(self, state: GenerationState, decisions: Sequence[Decision]) -> GenerationState:
+        """One stage of each row that is not done.
+
+        Raises:
+            GenerationError: a decision that `allowed` forbids, or logits that are not finite.
+        """
+        complete = []
+        for number, (row, stage, decision) in enumerate(
+            zip(state.rows, state.stage, decisions, strict=True)
+        ):
+            full = self.decision_space.complete(decision)
+            if stage < self.max_stages and not self._allows(row, int(stage), full):
+                raise GenerationError(
+                    f"row {number} ({state.requests[number].label!r}), stage {stage}: {full} is "
+                    "not allowed: the first stage cannot be skipped, and guidance that was dropped "
+                    "stays dropped. Ask `allowed` first"
+                )
+            complete.append(full)
+        return self.stepper.advance(state, complete)
+
+    def fork(self, state: GenerationState, rows: Sequence[int]) -> GenerationState:
+        """Rows copied, dropped or repeated; what is large is shared."""
+        return state.fork(rows)
+
+    def join(self, states: Sequence[GenerationState]) -> GenerationState:
+        """States side by side."""
+        return GenerationState.join(states)
+
+    def features(self, state: GenerationState) -> np.ndarray:
+        """[B, F] float32; columns in `infinity_backend/features.py`."""
+        return state_features(state, self._projection)
+
+    def preview(self, state: GenerationState, rows: Sequence[int] | None = None) -> np.ndarray:
+        """Images of the codes so far, uint8 RGB [rows, height, width, 3]."""
+        codes = state.codes if rows is None else state.codes[list(rows)]
+        return self.stepper.images(codes)
+
+    def finish(self, state: GenerationState) -> np.ndarray:
+        """Images of the rows that are done, uint8 RGB [rows, height, width, 3]."""
+        return self.stepper.images(state.codes[np.flatnonzero(state.done).tolist()])

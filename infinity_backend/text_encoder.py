@@ -1,0 +1,125 @@
+"""Prompts to features through a T5 encoder, remembered per prompt.
+
+Shapes: B prompts, T tokens of the longest, D_t channels.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from base.errors import CheckpointError
+from base.torchvision_stub import import_torchvision
+from infinity_backend.cost import t5_encoder_flops
+from infinity_backend.text import TextCondition
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TextEncoder:
+    """A T5 encoder and its tokenizer.
+
+    Attributes:
+        model: a `transformers.T5EncoderModel`.
+        tokenizer: the tokenizer that belongs to it.
+        max_tokens: longer prompts are cut there, with a warning.
+        remembered_prompts: how many prompts' features are kept in memory.
+    """
+
+    model: Any
+    tokenizer: Any
+    max_tokens: int = 512
+    remembered_prompts: int = 4096
+    _features: OrderedDict[str, Tensor] = field(default_factory=OrderedDict, repr=False)
+    _lengths: dict[str, int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, max_tokens: int = 512) -> "TextEncoder":
+        """Load from a folder in the format of `transformers` (config.json, safetensors, tokenizer).
+
+        Raises:
+            CheckpointError: the folder is missing or cannot be read.
+        """
+        import_torchvision()  # transformers looks for it
+        from transformers import AutoTokenizer, T5EncoderModel
+
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"{folder} holds no text encoder (config.json is missing); expected a T5 encoder "
+                "as `transformers` saves it, such as flan-t5-xl"
+            )
+        try:
+            model = T5EncoderModel.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # transformers raises many kinds; all mean the same here
+            raise CheckpointError(
+                f"the text encoder in {folder} cannot be read: {error}"
+            ) from error
+        return cls(model.eval().requires_grad_(False), tokenizer, max_tokens)
+
+    def length(self, prompt: str) -> int:
+        """Tokens of a prompt, the end of the sequence counted."""
+        if prompt not in self._lengths:
+            self._lengths[prompt] = len(self._token_ids(prompt))
+        return self._lengths[prompt]
+
+    def flops(self, prompt: str) -> int:
+        """What encoding the prompt costs."""
+        return t5_encoder_flops(self.model.config, self.length(prompt))
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> TextCondition:
+        """Features of the prompts: those not seen lately are encoded, one padded batch of them.
+
+        Words outside the vocabulary and prompts that are cut are logged as warnings.
+        """
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._features]
+        for start in range(0, len(new), 64):
+            self._encode(new[start : start + 64])
+        rows = [self._features[prompt] for prompt in prompts]
+        for prompt in prompts:
+            self._features.move_to_end(prompt)
+        while len(self._features) > self.remembered_prompts:
+            self._features.popitem(last=False)
+        return TextCondition.from_compact(torch.cat(rows), [len(row) for row in rows])
+
+    def _encode(self, prompts: list[str]) -> None:
+        ids = [self._token_ids(prompt) for prompt in prompts]
+        device = next(self.model.parameters()).device
+        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        features = self.model(**batch).last_hidden_state.float()  # [B, T, D_t]
+        for prompt, row, tokens in zip(prompts, features, ids, strict=True):
+            self._features[prompt] = row[: len(tokens)].clone()
+
+    def _token_ids(self, prompt: str) -> list[int]:
+        ids = self.tokenizer(prompt, truncation=False)["input_ids"]
+        if len(ids) > self.max_tokens:
+            logger.warning(
+                "the prompt %.60r... has %d tokens and is cut to %d",
+                prompt,
+                len(ids),
+                self.max_tokens,
+            )
+            ids = [*ids[: self.max_tokens - 1], self.tokenizer.eos_token_id]
+        unknown = self.tokenizer.unk_token_id
+        if unknown is not None and unknown in ids and prompt not in self._lengths:
+            words = [
+                word
+                for word in dict.fromkeys(prompt.split())
+                if unknown in self.tokenizer(word, add_special_tokens=False)["input_ids"]
+            ]
+            logger.warning(
+                "the text encoder does not know %s in the prompt %.80r; it reads them as blanks",
+                ", ".join(repr(word) for word in words),
+                prompt,
+            )
+        return ids
