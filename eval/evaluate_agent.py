@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.text import Text
 
-from base.errors import ConfigError, PrunegymError, StrictError
-from eval.comparison import plan_comparison
+from base.errors import ConfigError, PrunegymError, ResourceError, StrictError
+from eval.comparison import Comparison, plan_comparison, require_overlap
 from eval.console import progress_bar, show
 from eval.evaluation import evaluate
 from eval.folders import LAYOUTS
@@ -42,7 +42,7 @@ def main(args: list[str] | None = None, shipped_clip: Path | None = None) -> int
 
     Returns:
         0 done; 2 wrong usage or a missing folder; 3 nothing matched or broken data; 4 refused by a
-        strict rule; 130 interrupted (what was done is written).
+        strict rule; 5 no space; 130 interrupted (what was done is written).
     """
     options = make_parser().parse_args(args)
     errors = Console(stderr=True)
@@ -51,6 +51,11 @@ def main(args: list[str] | None = None, shipped_clip: Path | None = None) -> int
     except PrunegymError as error:
         errors.print(Text(f"{type(error).__name__}: {error}", style="bold red"), soft_wrap=True)
         return error.exit_code
+    except OSError as error:  # most often a full disk
+        errors.print(Text(f"ResourceError: {error}", style="bold red"), soft_wrap=True)
+        return ResourceError.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def make_parser() -> ArgumentParser:
@@ -64,7 +69,7 @@ def make_parser() -> ArgumentParser:
     add("--orig", type=str, required=True, help="folder of images made with nothing pruned")
     add("--fast", type=str | None, help="folder of a fixed schedule: the candidate FAST")
     add("--rl", type=str | None, help="folder of an agent: the candidate RL")
-    add("--candidate", type=str, action="append", metavar="NAME=DIR", help="any other; repeatable")
+    add("--candidate", action="append", metavar="NAME=DIR", help="any other; repeatable")
     add("--out", type=str, default="evaluation", help="folder for tables and report")
     add("--metrics", type=str, default=DEFAULT_METRICS, help=f"some of {','.join(METRICS)}")
     add("--ssim", choices=list(WINDOW_SIDES), default="gaussian11", help="window of SSIM")
@@ -98,6 +103,8 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
         layout=options.layout,
         allow_mismatch=options.allow_mismatch,
     )
+    require_overlap(comparison)
+    out = _prepared(Path(options.out), comparison)
     device = _device(options.device)
     metrics, not_computed = make_metrics(
         [name.strip() for name in options.metrics.split(",") if name.strip()],
@@ -121,8 +128,8 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
             not_computed,
             on_progress=lambda images: progress.advance(task, images),
         )
-    write_tables(evaluation, options.out, options.legacy_outputs)
-    report = write_report(evaluation, options.out)
+    write_tables(evaluation, out, options.legacy_outputs)
+    report = write_report(evaluation, out)
     show(evaluation, console)
     console.print(Text(f"report: {report}"), soft_wrap=True)
     if not evaluation.complete:
@@ -149,6 +156,17 @@ def _candidates(options: Namespace) -> dict[str, str]:
     if not candidates:
         raise ConfigError("nothing to compare with; give --fast, --rl or --candidate NAME=DIR")
     return candidates
+
+
+def _prepared(out: Path, comparison: Comparison) -> Path:
+    """Make the folder of results before hours of work, and not among the images."""
+    if any(out.resolve() == folder.path.resolve() for folder in comparison.folders.values()):
+        raise ConfigError(f"--out is {out}, a folder of images; choose another one")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out is {out}, where no folder can be made: {error}") from None
+    return out
 
 
 def _device(device: str) -> str:

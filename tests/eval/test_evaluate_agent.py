@@ -48,10 +48,11 @@ def test_options_can_come_from_a_file(tmp_path):
     flags = write_three(tmp_path)
     options = {flags[i].removeprefix("--"): flags[i + 1] for i in range(0, len(flags), 2)}
     options |= {"metrics": "ssim", "out": str(tmp_path / "out"), "bootstrap": 0}
+    options["candidate"] = [f"other={write_folder(tmp_path / 'other', spread=3)}"]
     (tmp_path / "options.yaml").write_text(json.dumps(options))
     assert main(["--config", str(tmp_path / "options.yaml")]) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["folders"]["RL"]["figures"]["ssim"]["ci95"] is None
+    assert summary["folders"]["other"]["figures"]["ssim"]["ci95"] is None
 
 
 @pytest.mark.parametrize(
@@ -63,13 +64,15 @@ def test_options_can_come_from_a_file(tmp_path):
         (["--metrics", "ssim,beauty"], 2, "expected some of"),
         (["--device", "toaster"], 2, "expected auto, cpu or cuda"),
         (["--bootstrap", "-1"], 2, "bootstrap is -1"),
+        (["--out", "{tmp}/fast"], 2, "a folder of images; choose another"),
+        (["--out", "{tmp}/fast/img_000.png/out"], 2, "no folder can be made"),
         (["--rl", "{tmp}/original"], 4, "same folder as Original"),
         (["--rl", "{tmp}/elsewhere"], 4, "another fingerprint"),
         (["--rl", "{tmp}/empty", "--fast", "{tmp}/empty"], 3, "no image of a candidate"),
         (["--on-bad-image", "error", "--fast", "{tmp}/broken"], 3, "no image format"),
     ],
 )
-def test_each_trouble_has_its_exit_code_and_writes_nothing(tmp_path, capsys, change, code, message):
+def test_each_trouble_has_its_exit_code_and_no_results(tmp_path, capsys, change, code, message):
     arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), *QUICK]
     write_folder(tmp_path / "elsewhere", fingerprint="other", spread=4)
     (tmp_path / "empty").mkdir()
@@ -78,7 +81,8 @@ def test_each_trouble_has_its_exit_code_and_writes_nothing(tmp_path, capsys, cha
     change = [text.replace("{tmp}", str(tmp_path)) for text in change]
     assert main([*arguments, *change]) == code
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out/*"))
+    assert not (tmp_path / "fast" / "summary.json").exists()
 
 
 @pytest.mark.parametrize("wrong", [["--ssim", "box"], ["--batch-size", "many"], ["--nonsense"]])
