@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Push the singular values of a matrix [r, c] to about 1 (Newton-Schulz, quintic)."""
-    x = matrix / (matrix.norm() + 1e-7)
+    """Push the singular values of a matrix [r, c] to about 1 (Newton-Schulz, quintic, bfloat16)."""
+    x = (matrix / (matrix.norm() + 1e-7)).bfloat16()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     for _ in range(steps):
         square = x @ x.T
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).float()
 
 
 class Muon(torch.optim.Optimizer):

@@ -28,18 +28,22 @@ from scenes.world import (
 import_torchvision()  # transformers imports it
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel  # noqa: E402
 
-MAX_TOKENS = 64
-SPECIAL = ("<pad>", "</s>", "<unk>")
+MAX_TOKENS = 48  # four objects and the ground need 45
 FIELDS = {"size": SIZES, "fill": FILLS, "colour": COLOURS, "shape": SHAPES, "place": PLACES}
 GROUND_FIELDS = {"ground": GROUNDS, "ground_colour": COLOURS}
 _NONE = -100  # a target that does not count
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word of the world, lower-cased by nobody; anything else is `<unk>`."""
-    words = {word for words in (*FIELDS.values(), GROUNDS) for entry in words for word in entry.split()}
-    words |= {"a", "at", "the", "and", "on", "background"}
-    vocabulary = {word: index for index, word in enumerate([*SPECIAL, *sorted(words)])}
+    """One token per word of the world; anything else is `<unk>`.
+
+    The end-of-text token has the largest id, where CLIP's text pooling looks for it.
+    """
+    words = {"a", "at", "the", "and", "on", "background"}
+    for entries in (*FIELDS.values(), GROUNDS):
+        words.update(word for entry in entries for word in entry.split())
+    tokens = ["<pad>", "<unk>", *sorted(words), "</s>"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -54,11 +58,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_text_encoder(vocabulary: int, width: int = 128, layers: int = 3) -> T5EncoderModel:
+def make_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> T5EncoderModel:
     """A T5 encoder whose relative positions are told apart from the first step on."""
     encoder = T5EncoderModel(
         T5Config(
-            vocab_size=vocabulary,
+            vocab_size=len(tokenizer),
             d_model=width,
             d_kv=32,
             d_ff=2 * width,
@@ -68,9 +72,9 @@ def make_text_encoder(vocabulary: int, width: int = 128, layers: int = 3) -> T5E
             relative_attention_max_distance=64,
             feed_forward_proj="gated-gelu",
             dropout_rate=0.0,
-            pad_token_id=0,
-            eos_token_id=1,
-            decoder_start_token_id=0,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
         )
     )
     bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias

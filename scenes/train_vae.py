@@ -91,10 +91,31 @@ def vae_loss(
         picture = vae.decoder(features + (codes - features).detach())
         commitment = F.mse_loss(features, quantized.codes)
         loss = picture_loss(picture, images, masks, config) + config.commitment * commitment
-        whole = (kept == len(schedule)).view(-1, 1, 1, 1)
-        squared = (((picture - images) / 2).detach().square() * whole).mean((1, 2, 3))
-        squared = squared[whole.flatten()]
-        psnr = float(-10 * squared.clamp_min(1e-8).log10().mean()) if len(squared) else 0.0
+        psnr = psnr_of_whole(picture, images, kept, len(schedule))
         return loss, {"psnr": psnr, "commitment": commitment.item()}
+
+    return loss_of
+
+
+def psnr_of_whole(picture: Tensor, image: Tensor, kept: Tensor, num_scales: int) -> float:
+    """Mean PSNR (dB) of the examples that were decoded from all scales."""
+    whole = kept == num_scales
+    squared = ((picture - image)[whole] / 2).detach().square().mean((1, 2, 3))
+    return float(-10 * squared.clamp_min(1e-8).log10().mean()) if len(squared) else 0.0
+
+
+def decoder_loss(
+    vae: VAE, schedule: Sequence[Grid], batch: int, config: VAELossConfig = VAELossConfig()
+) -> StepLoss:
+    """The loss of one step of the decoder alone; the codes stay what they are."""
+
+    def loss_of(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        _, images, masks = draw_batch(batch, rng)
+        with torch.no_grad():
+            bits = vae.encode(images, list(schedule))[1].bits
+        kept = kept_scales(batch, len(schedule), config.truncated, rng)
+        picture = vae.decoder(partial_codes(bits, kept))
+        loss = picture_loss(picture, images, masks, config)
+        return loss, {"psnr": psnr_of_whole(picture, images, kept, len(schedule))}
 
     return loss_of
