@@ -92,7 +92,8 @@ def train(
         resume: go on from the checkpoint in `run_dir`.
         scorers: further figures at evaluations.
         latency_table: for figures in milliseconds.
-        reference_cache: where references are kept; by default in memory.
+        reference_cache: where references are kept; by default in `run_dir`. They must outlive a
+            kill: made again in another batch, a bit of one may fall the other way.
         on_progress: called after each rollout.
 
     Raises:
@@ -104,7 +105,7 @@ def train(
         start_or_resume(
             run_dir, _identity(generator, requests, evaluation_requests, settings), resume
         )
-        cache = reference_cache or ReferenceCache()
+        cache = reference_cache or ReferenceCache(run_dir / "references")
         env = PruningVecEnv(
             generator,
             requests,
@@ -167,11 +168,13 @@ def train(
             if last or rollouts % settings.evaluate_every == 0:
                 evaluate()
             model.logger.dump(step=model.num_timesteps)
-            if last or stop.requested or rollouts % settings.checkpoint_every == 0:
+            if last or rollouts % settings.checkpoint_every == 0:
                 save()
             on_progress(
                 Progress(rollouts, settings.num_rollouts(), recorder.means(), evaluations[-1])
             )
+        if stop.requested:
+            save()
         model.logger.close()
         finished = rollouts == settings.num_rollouts()
         return TrainResult(finished, model.num_timesteps, episodes, evaluations)

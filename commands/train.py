@@ -25,7 +25,10 @@ def make_parser() -> ArgumentParser:
         "--evaluation-prompts", type=str, default="scenes:validation:64", help="held out"
     )
     parser.add_argument(
-        "--reference-folder", type=str | None, default=None, help="keeps unpruned images"
+        "--reference-folder",
+        type=str | None,
+        default=None,
+        help="of unpruned images; by default in the run",
     )
     parser.add_argument(
         "--latency-table", type=str | None, default=None, help="written by prunegym calibrate"
@@ -61,6 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
     latency_table = None
     if options.latency_table:
         latency_table = LatencyTable(options.latency_table, generator)
+    cache = ReferenceCache(options.reference_folder) if options.reference_folder else None
     with progress_bar() as bar:
         task = bar.add_task("training", total=settings.num_rollouts(), note="first evaluation")
 
@@ -79,7 +83,7 @@ def main(args: Sequence[str] | None = None) -> int:
             run_dir,
             resume=options.resume,
             latency_table=latency_table,
-            reference_cache=ReferenceCache(options.reference_folder),
+            reference_cache=cache,
             on_progress=show,
         )
     best = max(result.evaluations, key=lambda entry: entry["return"])
