@@ -36,7 +36,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
     headings, differences = difference_table(summary)
     if differences:
         console.print(_table("Image by image", headings, differences))
-    for name, figure in summary["figures"].items():
+    for name, figure in summary["definitions"].items():
         if name.endswith(("_standin", "_scenes")):
             console.print(Text(f"{name}: {figure['provenance']}"), soft_wrap=True)
     for name, reason in summary["not_computed"].items():

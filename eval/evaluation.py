@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from eval.comparison import Comparison, require_overlap
-from eval.findings import findings, input_hash, missing_figures
+from eval.findings import findings, input_hash, missing_figures, without_values
 from eval.folders import printable
 from eval.metrics.protocol import Metric
 from eval.scoring import Score, ScoringSettings, score_images
@@ -79,13 +79,16 @@ def evaluate(
             scores += group
             on_progress(len(group) // len(comparison.folders))
     except KeyboardInterrupt:
+        if not scores:
+            raise
         complete = False
-    images = image_table(scores, comparison, not_computed or ())
+    not_computed = dict(not_computed or {})
+    images = image_table(scores, comparison, not_computed)
     figures = figures_of(images, metrics)
     warnings = [*comparison.warnings, *findings(scores, comparison)]
     if not complete:
-        done = len(scores) // len(comparison.folders)
-        warnings.insert(0, f"interrupted after {done} of {len(comparison.keys)} images")
+        done = f"{len(scores) // len(comparison.folders)} of {len(comparison.keys)} images"
+        warnings.insert(0, f"interrupted after {done}: run it again to compare all")
     return Evaluation(
         comparison=comparison,
         images=images,
@@ -94,11 +97,11 @@ def evaluate(
             "format": 1,
             "complete": complete,
             "warnings": [printable(warning) for warning in warnings],
-            "figures": {figure.name: asdict(figure) for figure in figures},
-            "not_computed": dict(not_computed or {}),
+            "definitions": {figure.name: asdict(figure) for figure in figures},
+            "not_computed": not_computed | without_values(scores, metrics),
             **summarise_comparison(images, scores, comparison, figures, summary),
         },
-        skipped=missing_figures(scores, not_computed or {}),
+        skipped=missing_figures(scores, not_computed),
         environment={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),

@@ -2,11 +2,13 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from eval.comparison import Comparison
+from eval.comparison import ORIGINAL, Comparison
+from eval.metrics.protocol import Metric
 from eval.scoring import OK, Score
 
 
@@ -27,20 +29,42 @@ def missing_figures(scores: Sequence[Score], not_computed: Mapping[str, str]) ->
     return pd.DataFrame(rows, columns=["id", "folder", "figure", "reason", "detail"])
 
 
+def without_values(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, str]:
+    """The reasons, counted, of each metric that not a single image has a value of."""
+    result = {}
+    for metric in metrics:
+        values = [score.values.get(metric.name) for score in scores]
+        if all(value is None for value in values):
+            reasons = Counter(s.reasons[metric.name] for s in scores if metric.name in s.reasons)
+            counts = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+            result[metric.name] = f"no image has a value: {counts}"
+    return result
+
+
 def findings(scores: Sequence[Score], comparison: Comparison) -> list[str]:
     """Warnings that only the files can give: the same file twice, lossy pairs, transparency."""
     warnings = []
     hashes = {
         name: {s.key: s.file_sha256 for s in scores if s.folder == name and s.file_sha256}
-        for name in comparison.folders
+        for name in comparison.candidates
     }
-    for first, second in itertools.combinations(hashes, 2):
+    for name in comparison.candidates:
+        pairs = [s.identical for s in scores if s.folder == name and s.identical is not None]
+        if any(pairs):
+            alarm = ": IS THIS A COMPARISON WITH ITSELF?" if all(pairs) else ""
+            warnings.append(
+                f"{sum(pairs)} of {len(pairs)} images of {name} equal those of {ORIGINAL} in every "
+                f"pixel{alarm}"
+            )
+    for first, second in itertools.combinations(comparison.candidates, 2):
         common = hashes[first].keys() & hashes[second].keys()
         same = [key for key in common if hashes[first][key] == hashes[second][key]]
         if same:
-            text = f"{len(same)} of {len(common)} files of {second} are byte for byte those of"
-            alarm = ": IS THIS A COMPARISON WITH ITSELF?" if len(same) == len(common) else ""
-            warnings.append(f"{text} {first}{alarm}")
+            alarm = ": ARE THESE THE SAME RUN?" if len(same) == len(common) else ""
+            warnings.append(
+                f"{len(same)} of {len(common)} files of {second} are byte for byte those of "
+                f"{first}{alarm}"
+            )
     unpaired = {score.key for score in scores if score.status != OK}
     if unpaired:
         warnings.append(

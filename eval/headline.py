@@ -15,6 +15,7 @@ _COLUMNS = {  # figure: (heading, format); the order of the columns
     "clip": ("CLIP", "{:.4f}"),
     "clip_scenes": ("CLIP (scenes)", "{:.4f}"),
 }
+_HIDDEN = ("psnr", "psnr_capped100")  # other forms of a figure that is shown
 
 
 def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -27,18 +28,18 @@ def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[
         The headings, and a row for each folder of (value, 95 % interval). A figure that the folder
         cannot have is ("-", ""); a metric without its package or weights is "not computed".
     """
-    shown = [name for name in _COLUMNS if name in summary["figures"]]
-    shown += [
-        name for name in summary["figures"] if name not in _COLUMNS and not name.startswith("psnr")
-    ]
+    known = [name for name in summary["definitions"] if name not in _HIDDEN]
+    shown = [name for name in _COLUMNS if name in known]
+    shown += [name for name in known if name not in _COLUMNS]
+    missing = [name for name in summary["not_computed"] if name not in _HIDDEN]
     rows = []
     for name, folder in summary["folders"].items():
         cells = [(name, folder["controller"])]
         cells.append((str(folder["statuses"].get("ok", 0)), f"of {folder['images']}"))
         cells += [_cell(figure, folder["figures"].get(figure)) for figure in shown]
-        cells += [("not computed", "")] * len(summary["not_computed"])
+        cells += [("not computed", "")] * len(missing)
         rows.append(cells)
-    names = [*shown, *summary["not_computed"]]
+    names = [*shown, *missing]
     return ["folder", "compared", *(heading(name) for name in names)], rows
 
 
@@ -46,7 +47,7 @@ def difference_table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]
     """Each pair of candidates: mean difference with interval, and how many images are won."""
     rows = []
     for entry in summary["differences"]:
-        if not (entry["figure"] in _COLUMNS and entry["n"]):
+        if entry["figure"] in _HIDDEN or not entry["n"]:
             continue
         mean, interval = _cell(entry["figure"], entry | {"mean": entry["mean_difference"]}, "+")
         rows.append(

@@ -119,7 +119,7 @@ def _categories(summary: dict[str, Any]) -> str:
 def _definitions(summary: dict[str, Any]) -> str:
     items = [
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(figure['provenance'])}</dd>"
-        for name, figure in summary["figures"].items()
+        for name, figure in summary["definitions"].items()
     ]
     items += [
         f"<dt>{html.escape(name)}: not computed</dt><dd>{html.escape(reason)}</dd>"

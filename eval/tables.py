@@ -81,7 +81,7 @@ def legacy_table(summary: dict[str, Any]) -> pd.DataFrame:
         rows[label] = {
             label: figures.get(figure, {}).get("mean")
             for figure, label in LEGACY_COLUMNS.items()
-            if figure in summary["figures"]
+            if figure in summary["definitions"]
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -105,7 +105,8 @@ def test_a_comparison_with_itself_is_told_loudly(folders):
     assert result.summary["folders"]["RL"]["figures"]["psnr_capped100"]["mean"] == 100
     alarms = [w for w in result.summary["warnings"] if "COMPARISON WITH ITSELF" in w]
     assert alarms == [
-        "6 of 6 files of RL are byte for byte those of Original: IS THIS A COMPARISON WITH ITSELF?"
+        "6 of 6 images of RL equal those of Original in every pixel: "
+        "IS THIS A COMPARISON WITH ITSELF?"
     ]
 
 
@@ -113,7 +114,8 @@ def test_two_candidates_that_are_the_same_run_are_told(folders):
     shutil.rmtree(folders["RL"])
     shutil.copytree(folders["FAST"], folders["RL"])
     warnings = run(folders, ["psnr"]).summary["warnings"]
-    assert any("6 of 6 files of RL are byte for byte those of FAST" in text for text in warnings)
+    expected = "6 of 6 files of RL are byte for byte those of FAST: ARE THESE THE SAME RUN?"
+    assert expected in warnings
 
 
 def test_jpeg_is_warned_about(folders):
@@ -137,8 +139,37 @@ def test_ctrl_c_keeps_what_was_done(folders, monkeypatch):
     result = evaluate(comparison, metrics, ScoringSettings(batch_size=2))
     assert not result.complete
     assert result.summary["complete"] is False
-    assert result.summary["warnings"][0] == "interrupted after 2 of 6 images"
+    assert (
+        result.summary["warnings"][0]
+        == "interrupted after 2 of 6 images: run it again to compare all"
+    )
     assert result.summary["folders"]["RL"]["figures"]["ssim"]["n"] == 2
+
+
+def test_one_identical_image_is_counted_and_shown(folders):
+    shutil.copy(folders[ORIGINAL] / "img_003.png", folders["RL"] / "img_003.png")
+    result = run(folders, ["psnr"])
+    assert (
+        "1 of 6 images of RL equal those of Original in every pixel" in result.summary["warnings"]
+    )
+    assert result.summary["folders"]["RL"]["identical_to_original"] == 1
+
+
+def test_a_metric_that_no_image_has_is_not_computed_with_the_reason(folders):
+    result = run(folders, ["ms_ssim", "psnr"])
+    assert result.summary["not_computed"] == {
+        "ms_ssim": "no image has a value: too_small (12)",
+    }
+    assert "ms_ssim" not in result.summary["definitions"]
+
+
+def test_ctrl_c_before_anything_was_done_ends_it(folders, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation_module, "score_images", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(folders, ["psnr"])
 
 
 def read(path):
