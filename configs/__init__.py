@@ -1,0 +1,1 @@
+"""Settings of every run whose numbers are published."""

@@ -1,0 +1,68 @@
+"""The command line, and the registration of the environments' ids.
+
+`import prunegym` registers the ids. Each command lives in `commands/<name>.py` and imports what it
+needs when it is called.
+"""
+
+import importlib
+import logging
+import sys
+
+import gymnasium
+
+from base.errors import PrunegymError, ResourceError
+
+COMMANDS = {
+    "demo": "train, generate, evaluate and report on the small model: the whole path",
+    "train": "teach a policy how much of each stage to compute (PPO)",
+    "generate": "make a folder of images under a controller",
+    "evaluate": "compare folders of images with an Original folder",
+    "calibrate": "measure milliseconds per stage and decision on this device",
+    "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",
+    "info": "versions, device, weights, caches and their sizes",
+}
+INTERRUPTED = 130
+
+gymnasium.register(
+    id="prunegym/InfinityPruning-v0",
+    entry_point="commands.environments:make_env",
+    vector_entry_point="commands.environments:make_vector_env",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `prunegym COMMAND ...`.
+
+    Returns:
+        0 done, 2 usage, 3 data or nothing matched, 4 strict, 5 resources, 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        print(f"prunegym: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        command = importlib.import_module(f"commands.{name.replace('-', '_')}")
+        return command.main(rest)
+    except PrunegymError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"ResourceError: {error}", file=sys.stderr)
+        return ResourceError.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is in place", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _usage() -> str:
+    lines = [f"  {name:16} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: prunegym COMMAND [OPTIONS]    (prunegym COMMAND --help)", "", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
