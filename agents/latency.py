@@ -27,6 +27,7 @@ def measure_latency(
     requests: Sequence[Any],
     repeats: int = 10,
     warm_up: int = 2,
+    device: str = "cpu",
     on_stage: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
     """Time every stage under every decision of the generator's menu.
@@ -36,6 +37,7 @@ def measure_latency(
         requests: one batch of requests with the same stages. Times are per request of it.
         repeats: timed runs of each.
         warm_up: runs before these that are not counted.
+        device: where the generator runs, such as `cpu` or `cuda`.
         on_stage: called with the name of each stage before it is timed.
 
     Returns:
@@ -66,7 +68,7 @@ def measure_latency(
     return {
         "format": FORMAT,
         "fingerprint": generator.fingerprint,
-        "device": device_name(generator),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "batch_size": len(requests),
@@ -136,11 +138,11 @@ class LatencyTable:
         )
 
 
-def device_name(generator: Generator) -> str:
-    """Return what the generator runs on, as a person calls it."""
-    if torch.device(getattr(generator, "device", "cpu")).type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"cpu ({platform.processor() or platform.machine()})"
+def device_name(device: str) -> str:
+    """Return what a person calls this device of torch."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({platform.processor() or platform.machine()})"
 
 
 def synchronize() -> None:

@@ -41,7 +41,6 @@ def save_training_state(folder: Path, model: PPO, progress: dict[str, Any]) -> N
         },
         "random/torch": torch.get_rng_state(),
         "random/numpy": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
-        "episode_starts": torch.from_numpy(np.array(model._last_episode_starts)),
     }
     version, python_words, python_gauss = random.getstate()
     record = {
@@ -90,7 +89,7 @@ def load_training_state(folder: Path, model: PPO) -> dict[str, Any]:
         raise CheckpointError(f"{folder} holds a policy of another shape: {error}") from error
     assert isinstance(model.env, PruningVecEnv)
     model._last_obs = model.env.load_state_dict(record["environment"])
-    model._last_episode_starts = tensors["episode_starts"].numpy()
+    model._last_episode_starts = model.env.episode_starts()
     model.num_timesteps = record["num_timesteps"]
     model._n_updates = record["n_updates"]
     model._current_progress_remaining = record["progress_remaining"]

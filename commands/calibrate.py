@@ -5,13 +5,14 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 
 
 def make_parser() -> ArgumentParser:
     """Return the options of the command."""
     parser = ArgumentParser(prog="prunegym calibrate", description=__doc__)
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--prompts", type=str | None, default=None, help="as for generate; the batch that is timed"
     )
@@ -34,7 +35,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     world = "toy" if options.generator == "toy" else "scenes"
     prompts = load_prompts(options.prompts or f"{world}:validation:{options.batch_size}")
-    generator = load_generator(options.generator)
+    device = choose_device(options.device)
+    generator = load_generator(options.generator, device)
     requests = make_requests(generator, prompts[: options.batch_size])
     console = Console()
     with console.status("warming up") as status:
@@ -43,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
             requests,
             options.repeats,
             options.warm_up,
+            device,
             on_stage=lambda stage: status.update(f"stage {stage}"),
         )
     write_json(Path(options.out), table)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 
 CONTROLLERS = """none, schedule:8:0.4,12:0.5,16:1.0 (stage width : share left out, 1 skips),
 policy:RUN_FOLDER, python:module:function, random:SEED"""
@@ -21,6 +21,7 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("--out", type=str, required=True, help="folder for the images")
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seed", type=int, default=0, help="of the first prompt without its own")
     parser.add_argument("--batch-size", type=int, default=16, help="images made together")
     return parser
@@ -39,7 +40,8 @@ def main(args: Sequence[str] | None = None) -> int:
     from commands.progress import progress_bar
 
     prompts = load_prompts(options.prompts, options.seed)
-    generator = load_generator(options.generator)
+    device = choose_device(options.device)
+    generator = load_generator(options.generator, device)
     if generator.output_kind != "image":
         raise ConfigError(f"generate writes images; this generator makes {generator.output_kind}")
     controller = parse_controller(
@@ -52,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
             fingerprint=generator.fingerprint,
             controller=controller.identity,
             generator=options.generator,
-            device=device_name(generator),
+            device=device_name(device),
         ) as folder,
         StopRequest("finishing the images of this batch") as stop,
         progress_bar() as bar,

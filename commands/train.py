@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from agents.ppo_settings import EnvironmentOptions, PPOSettings, TrainSettings
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 
 
 def make_parser() -> ArgumentParser:
@@ -18,6 +18,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--run-dir", type=str, required=True, help="folder for all that comes out")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--prompts", type=str, default="scenes:train:512", help="file, or scenes:SPLIT:COUNT"
     )
@@ -60,7 +61,8 @@ def main(args: Sequence[str] | None = None) -> int:
         evaluate_every=options.evaluate_every,
         checkpoint_every=options.checkpoint_every,
     )
-    generator = load_generator(options.generator)
+    device = choose_device(options.device)
+    generator = load_generator(options.generator, device)
     latency_table = None
     if options.latency_table:
         latency_table = LatencyTable(options.latency_table, generator)

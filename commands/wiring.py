@@ -12,12 +12,34 @@ _PRETRAINED = Path(__file__).parents[1] / "infinity_backend" / "pretrained"
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
 
-def load_generator(text: str) -> Generator:
+def choose_device(text: str) -> str:
+    """Return the device that `text` names; `auto` is the accelerator if there is one.
+
+    Raises:
+        ConfigError: torch does not know it, or it is not there.
+    """
+    import torch
+
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=text)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"device {text!r} cannot be used ({reason}); expected auto, cpu, or cuda where there "
+            "is one"
+        ) from None
+    return text
+
+
+def load_generator(text: str, device: str = "cpu") -> Generator:
     """Load the generator that `text` names.
 
     Args:
         text: `scenes` (the small Infinity that comes with the package), `toy` (no model at all,
             for trying things out), or a folder with a checkpoint.
+        device: where it runs; the toy is NumPy and stays where it is.
 
     Raises:
         CheckpointError: there is no such folder, or its files are damaged.
@@ -34,7 +56,7 @@ def load_generator(text: str) -> Generator:
         )
     from infinity_backend.generator import InfinityGenerator
 
-    return InfinityGenerator.from_pretrained(folder)
+    return InfinityGenerator.from_pretrained(folder, device=device)
 
 
 def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:

@@ -13,7 +13,7 @@ from agents.image_folder import ImageFolder
 from agents.latency import LatencyTable
 from base.errors import CheckpointError, ConfigError, DataError
 from commands import calibrate, generate, train
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"
 TRAIN = ["--config", str(CONFIGS / "ppo_toy.yaml"), "--prompts", "toy:train:40"]
@@ -153,6 +153,9 @@ def test_wiring_refuses_what_does_not_exist(tmp_path):
         load_generator(str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="does not exist"):
         load_prompts(str(tmp_path / "nothing.txt"))
+    for device in ("tpu9000", "cuda:77"):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used"):
+            choose_device(device)
     for text in ("scenes:tests:4", "scenes:test", "scenes:test:0", "toy:train:x", "toy"):
         with pytest.raises(ConfigError, match=r"expected (scenes|toy):SPLIT:COUNT"):
             load_prompts(text)
