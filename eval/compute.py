@@ -3,9 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from eval.folders import printable
+
+
+class StageDecision(NamedTuple):
+    """What was decided for one stage: a share from 0 to 1, exactly 1.0 for a skipped stage."""
+
+    stage: str
+    prune_ratio: float
+    guidance: bool
 
 
 @dataclass(frozen=True)
@@ -16,12 +24,12 @@ class Compute:
         compute_saved: 1 - cost / full cost, in FLOPs; the full cost is that of the same request
             with nothing pruned.
         latency_ms: time for the image on the device that made it.
-        decisions: (stage, prune ratio) of each stage; exactly 1.0 is a skipped stage.
+        decisions: one for each stage, coarse to fine.
     """
 
     compute_saved: float | None
     latency_ms: float | None
-    decisions: tuple[tuple[str, float], ...]
+    decisions: tuple[StageDecision, ...]
 
 
 def compute_of(record: Mapping[str, Any]) -> Compute:
@@ -44,8 +52,10 @@ def _positive(value: Any) -> float | None:
         return None
 
 
-def _decision(stage: Any) -> tuple[str, float] | None:
+def _decision(stage: Any) -> StageDecision | None:
     if not isinstance(stage, dict) or not isinstance(stage.get("stage"), str):
         return None
     ratio = _positive(stage.get("prune_ratio"))
-    return None if ratio is None or ratio > 1 else (printable(stage["stage"]), ratio)
+    if ratio is None or ratio > 1:
+        return None
+    return StageDecision(printable(stage["stage"]), ratio, stage.get("guidance") is not False)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.evaluation import Evaluation
-from eval.headline import difference_table, headline_table
+from eval.headline import difference_tables, headline_table
 
 
 class _Rate(ProgressColumn):
@@ -33,9 +33,9 @@ def show(evaluation: Evaluation, console: Console) -> None:
     cells = [[f"{value}\n{note}" if note else value for value, note in row] for row in folders]
     (corner, *names), *rows = zip(headings, *cells, strict=True)  # narrow: a column for each folder
     console.print(_table("Means, with 95 % intervals", [corner, *names], rows))
-    headings, differences = difference_table(summary)
-    if differences:
-        console.print(_table("Image by image", headings, differences))
+    headings, differences = difference_tables(summary)
+    for pair, lines in differences.items():
+        console.print(_table(f"{pair}, image by image", headings, lines))
     for name, figure in summary["definitions"].items():
         if name.endswith(("_standin", "_scenes")):
             console.print(Text(f"{name}: {figure['provenance']}"), soft_wrap=True)
@@ -44,7 +44,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 
 def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for index, heading in enumerate(headings):
         table.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
     for row in rows:

@@ -1,7 +1,8 @@
 """The contact sheet: the same image of every folder side by side, with what was decided for it.
 
 Under each image of a candidate lies a strip with one cell for each stage, coarse to fine: the
-darker, the more of the stage was pruned; the number is the share, and a cross is a skipped stage.
+darker, the more of the stage was pruned; the number is the share, a cross is a skipped stage, and
+an orange line means that the stage ran without guidance.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from base.files import write_atomic
 from eval.comparison import ORIGINAL, Comparison
+from eval.compute import StageDecision
 from eval.evaluation import Evaluation
 from eval.images import decode, resize
 
 _THUMB, _GAP, _CAPTION, _LINE, _STRIP = 192, 6, 22, 16, 20  # pixels
 _CARD_HEIGHT = _CAPTION + _THUMB + 2 * _LINE + _STRIP + 3 * _GAP
 _INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
+_ORANGE = (230, 159, 0)
 
 
 def choose_images(evaluation: Evaluation, count: int) -> list[str]:
@@ -64,7 +67,10 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
             cost = evaluation.comparison.compute[name].get(key)
             if cost and name != ORIGINAL:
                 _draw_strip(drawing, corner, cost.decisions)
-    legend = f"strip: share pruned of each stage, \u00d7 = skipped; stages {_stages(evaluation)}"
+    legend = (
+        "strip: share pruned of each stage, \u00d7 = skipped, orange below = guidance off; "
+        f"stages {_stages(evaluation)}"
+    )
     _text(drawing, (_GAP, rows * _CARD_HEIGHT), legend, sheet.width, 10, _FAINT)
     write_atomic(path, lambda target: sheet.save(target, format="PNG"))
     return path
@@ -75,7 +81,7 @@ def _stages(evaluation: Evaluation) -> str:
     for costs in evaluation.comparison.compute.values():
         for cost in costs.values():
             if cost.decisions:
-                return ", ".join(stage for stage, _ in cost.decisions)
+                return ", ".join(decision.stage for decision in cost.decisions)
     return "not recorded"
 
 
@@ -119,16 +125,18 @@ def _draw_figures(
 def _draw_strip(
     drawing: ImageDraw.ImageDraw,
     corner: tuple[int, int],
-    decisions: Sequence[tuple[str, float]],
+    decisions: Sequence[StageDecision],
 ) -> None:
     if not decisions:
         return
     top = corner[1] + _THUMB + 2 + 2 * _LINE
     width = _THUMB / len(decisions)
-    for index, (_, ratio) in enumerate(decisions):
+    for index, (_, ratio, guidance) in enumerate(decisions):
         left, right = corner[0] + index * width, corner[0] + (index + 1) * width - 1
         shade = round(240 - 200 * ratio)
         drawing.rectangle((left, top, right, top + _STRIP - 4), fill=(shade, shade, shade))
+        if not guidance:
+            drawing.rectangle((left, top + _STRIP - 3, right, top + _STRIP - 1), fill=_ORANGE)
         number = "\u00d7" if ratio == 1 else f"{ratio:.2g}".removeprefix("0") or "0"
         ink = _INK if shade > 128 else _PAPER
         middle = ((left + right) / 2, top + (_STRIP - 4) / 2)

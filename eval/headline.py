@@ -18,11 +18,14 @@ _COLUMNS = {  # figure: (heading, format); the order of the columns
 _HIDDEN = ("psnr", "psnr_capped100")  # other forms of a figure that is shown
 
 
-def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[str, str]]]]:
+def headline_table(
+    summary: dict[str, Any], category: str | None = None
+) -> tuple[list[str], list[list[tuple[str, str]]]]:
     """The means of each folder.
 
     Args:
         summary: `Evaluation.summary`.
+        category: the means of this category instead of those of all images.
 
     Returns:
         The headings, and a row for each folder of (value, 95 % interval). A figure that the folder
@@ -34,32 +37,38 @@ def headline_table(summary: dict[str, Any]) -> tuple[list[str], list[list[tuple[
     missing = [name for name in summary["not_computed"] if name not in _HIDDEN]
     rows = []
     for name, folder in summary["folders"].items():
+        figures = summary["categories"][category][name] if category else folder["figures"]
+        counts = [figures[figure]["n"] for figure in shown if figure in figures]
         cells = [(name, folder["controller"])]
-        cells.append((str(folder["statuses"].get("ok", 0)), f"of {folder['images']}"))
-        cells += [_cell(figure, folder["figures"].get(figure)) for figure in shown]
+        cells.append((str(max(counts)) if counts else "-", f"of {folder['images']}"))
+        cells += [_cell(figure, figures.get(figure)) for figure in shown]
         cells += [("not computed", "")] * len(missing)
         rows.append(cells)
     names = [*shown, *missing]
     return ["folder", "compared", *(heading(name) for name in names)], rows
 
 
-def difference_table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Each pair of candidates: mean difference with interval, and how many images are won."""
-    rows = []
+def difference_tables(summary: dict[str, Any]) -> tuple[list[str], dict[str, list[list[str]]]]:
+    """Candidates against each other, image by image.
+
+    Returns:
+        The headings, and by pair of candidates a row for each figure: mean difference with its
+        interval, and how many images the first one wins.
+    """
+    tables: dict[str, list[list[str]]] = {}
     for entry in summary["differences"]:
         if entry["figure"] in _HIDDEN or not entry["n"]:
             continue
         mean, interval = _cell(entry["figure"], entry | {"mean": entry["mean_difference"]}, "+")
-        rows.append(
+        tables.setdefault(f"{entry['candidate']} - {entry['baseline']}", []).append(
             [
-                f"{entry['candidate']} - {entry['baseline']}",
                 heading(entry["figure"]),
-                f"{mean}\n{interval}".strip(),
-                f"{entry['wins']} / {entry['ties']} / {entry['losses']}",
+                f"{mean} {interval}".strip(),
+                f"{entry['wins']}/{entry['ties']}/{entry['losses']}",
                 f"{entry['win_rate']:.0%}",
             ]
         )
-    return ["pair", "figure", "mean difference", "wins / ties / losses", "win rate"], rows
+    return ["figure", "mean difference", "wins/ties/losses", "win rate"], tables
 
 
 def heading(figure: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from base.files import write_atomic
 from eval.contact_sheet import draw_contact_sheet
 from eval.evaluation import Evaluation
-from eval.headline import difference_table, headline_table
+from eval.headline import difference_tables, headline_table
 from eval.plots import draw_quality_against_compute
 
 _STYLE = """
@@ -37,9 +37,10 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
+    worst_to_best = f"From the worst to the best image of {evaluation.comparison.candidates[-1]}"
     for name, title, draw in (
         ("quality_against_compute.png", "Quality against compute", draw_quality_against_compute),
-        ("contact_sheet.png", "Worst to best of the last candidate", draw_contact_sheet),
+        ("contact_sheet.png", worst_to_best, draw_contact_sheet),
     ):
         if draw(evaluation, folder / name):
             pictures.append(_picture(title, folder / name))
@@ -55,7 +56,7 @@ def _page(evaluation: Evaluation, pictures: Sequence[str]) -> str:
     summary = evaluation.summary
     headings, rows = headline_table(summary)
     cells = [[_strong_and_small(*cell) for cell in row] for row in rows]
-    difference_headings, difference_rows = difference_table(summary)
+    difference_headings, differences = difference_tables(summary)
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>Comparison of images</title><style>{_STYLE}</style></head><body>",
@@ -64,8 +65,11 @@ def _page(evaluation: Evaluation, pictures: Sequence[str]) -> str:
         _table(headings, cells),
         f"<p><small>Means with 95 % bootstrap intervals; pairing: {summary['paired']}.</small></p>",
         *pictures[:1],
-        "<h2>Candidates against each other, image by image</h2>" if difference_rows else "",
-        _table(difference_headings, [[html.escape(c) for c in row] for row in difference_rows]),
+        *(
+            f"<h2>{html.escape(pair)}, image by image</h2>"
+            + _table(difference_headings, [[html.escape(c) for c in row] for row in rows])
+            for pair, rows in differences.items()
+        ),
         *pictures[1:],
         _categories(summary),
         _definitions(summary),
@@ -102,16 +106,8 @@ def _categories(summary: dict[str, Any]) -> str:
     if not summary["categories"]:
         return ""
     rows = []
-    for category, folders in summary["categories"].items():
-        headings, found = headline_table(
-            summary
-            | {
-                "folders": {
-                    name: summary["folders"][name] | {"figures": figures}
-                    for name, figures in folders.items()
-                }
-            }
-        )
+    for category in summary["categories"]:
+        headings, found = headline_table(summary, category)
         rows += [[html.escape(category), *(_strong_and_small(*c) for c in row)] for row in found]
     return "<h2>By category</h2>" + _table(["category", *headings], rows)
 

@@ -114,7 +114,8 @@ def summarise_comparison(
     settings: SummarySettings,
 ) -> dict[str, Any]:
     """All that is said about each folder and each pair of candidates, as plain data."""
-    folders: dict[str, dict[str, Any]] = {}
+    means = _means(table, comparison.folders, figures, settings)
+    folders = {}
     for name, folder in comparison.folders.items():
         own = [score for score in scores if score.folder == name]
         provenance = comparison.provenance[name]
@@ -126,13 +127,8 @@ def summarise_comparison(
             "fingerprint": provenance.get("fingerprint", ""),
             "statuses": dict(Counter(score.status for score in own)),
             "identical_to_original": sum(bool(score.identical) for score in own),
-            "figures": {},
+            "figures": means[name],
         }
-    for figure in figures:
-        for name, values in values_by_folder(table, figure.name, settings.paired).items():
-            folders[name]["figures"][figure.name] = summarise(
-                values.to_numpy(), settings.bootstrap, settings.seed
-            )
     return {
         "paired": settings.paired,
         "folders": folders,
@@ -178,10 +174,21 @@ def _categories(
     for category in categories:
         keys = [key for key, names in comparison.categories.items() if category in names]
         part = table[table["id"].isin(keys)]
-        result[category] = {}
-        for figure in figures:
-            for name, values in values_by_folder(part, figure.name, settings.paired).items():
-                result[category].setdefault(name, {})[figure.name] = summarise(
-                    values.to_numpy(), settings.bootstrap, settings.seed
-                )
+        result[category] = _means(part, comparison.folders, figures, settings)
     return result
+
+
+def _means(
+    table: pd.DataFrame,
+    folders: Iterable[str],
+    figures: Sequence[Figure],
+    settings: SummarySettings,
+) -> dict[str, dict[str, Any]]:
+    """By folder and figure; a folder lacks the figures that none of its images has."""
+    means: dict[str, dict[str, Any]] = {name: {} for name in folders}
+    for figure in figures:
+        for name, values in values_by_folder(table, figure.name, settings.paired).items():
+            means[name][figure.name] = summarise(
+                values.to_numpy(), settings.bootstrap, settings.seed
+            )
+    return means

@@ -20,7 +20,7 @@ def test_folders_of_one_generator_are_matched_with_all_that_is_known(tmp_path):
     assert comparison.provenance["RL"]["controller"] == "policy"
     cost = comparison.compute["RL"]["img_000"]
     assert cost.compute_saved == pytest.approx(1.7 / 8)
-    assert cost.decisions[-2:] == ((STAGES[-2], 0.7), (STAGES[-1], 1.0))
+    assert cost.decisions[-2:] == ((STAGES[-2], 0.7, True), (STAGES[-1], 1.0, True))
     assert comparison.warnings == ()
 
 
