@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from agents.ppo_settings import EnvironmentOptions, PPOSettings, TrainSettings
-from commands.wiring import choose_device, load_generator, load_prompts, make_requests
+from commands.wiring import choose_device, load_generator, load_prompts, load_scorers, make_requests
 
 
 def make_parser() -> ArgumentParser:
@@ -33,6 +33,9 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--latency-table", type=str | None, default=None, help="written by prunegym calibrate"
+    )
+    parser.add_argument(
+        "--metrics", type=list[str], default=[], help="at evaluations besides SSIM and PSNR"
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, actions and order")
     parser.add_argument("--evaluate-every", type=int, default=10, help="rollouts")
@@ -84,6 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
             settings,
             run_dir,
             resume=options.resume,
+            scorers=load_scorers(options.metrics, device),
             latency_table=latency_table,
             reference_cache=cache,
             on_progress=show,
@@ -93,7 +97,7 @@ def main(args: Sequence[str] | None = None) -> int:
     print("best on held-out prompts: " + _describe(best))
     print(f"policy: {run_dir / 'best'}   tensorboard --logdir {run_dir / 'tensorboard'}")
     if not result.finished:
-        again = list(sys.argv[2:] if args is None else args)
+        again = list(sys.argv[1:] if args is None else args)
         again += [] if options.resume else ["--resume"]
         print(f"stopped on request; go on with: prunegym train {shlex.join(again)}")
         return 130

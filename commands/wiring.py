@@ -1,5 +1,6 @@
 """From what a user types to generators, prompts and requests: here the rooms meet."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from agents.prompts import PromptRecord, read_prompts
 from base.errors import CheckpointError, ConfigError, DataError
 from envs.generator import Generator
 
+logger = logging.getLogger(__name__)
 _PRETRAINED = Path(__file__).parents[1] / "infinity_backend" / "pretrained"
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
@@ -57,6 +59,26 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
     from infinity_backend.generator import InfinityGenerator
 
     return InfinityGenerator.from_pretrained(folder, device=device)
+
+
+def load_scorers(names: Sequence[str], device: str = "cpu") -> list[Any]:
+    """Build further figures of images, such as `lpips` and `clip`.
+
+    One that cannot be computed here is left out, with a warning that says why.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if not names:
+        return []
+    from eval.metrics.registry import MetricSettings, make_metrics
+
+    clip = _PRETRAINED / "scenes" / "clip"
+    settings = MetricSettings(shipped_clip=clip if clip.is_dir() else None, device=device)
+    metrics, not_computed = make_metrics(names, settings)
+    for name, reason in not_computed.items():
+        logger.warning("%s is not computed: %s", name, reason)
+    return metrics
 
 
 def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:

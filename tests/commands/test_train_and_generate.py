@@ -37,6 +37,14 @@ def run_folder(tmp_path_factory):
     return folder
 
 
+def test_further_metrics_are_evaluated(tmp_path):
+    assert train.main([*TRAIN, "--run-dir", str(tmp_path), "--metrics", "[mae, ssim]"]) == 0
+    for entry in read(tmp_path, "evaluations.json"):
+        assert {"return", "saved", "ssim", "psnr", "mae"} <= set(entry)
+    with pytest.raises(ConfigError, match="beauty"):
+        train.main([*TRAIN, "--run-dir", str(tmp_path / "b"), "--metrics", "[beauty]"])
+
+
 def test_train_tells_what_it_did(run_folder, capsys):
     assert train.main([*TRAIN, "--run-dir", str(run_folder), "--resume"]) == 0
     told = capsys.readouterr().out
