@@ -41,6 +41,11 @@ class Comparison:
         """The names of the candidates."""
         return tuple(name for name in self.folders if name != ORIGINAL)
 
+    @property
+    def side_by_side(self) -> tuple[str, ...]:
+        """The candidates that are shown beside each other: up to three, of more the first two."""
+        return self.candidates if len(self.candidates) <= 3 else self.candidates[:2]
+
 
 def plan_comparison(
     original: str | Path,

@@ -30,10 +30,12 @@ def show(evaluation: Evaluation, console: Console) -> None:
     for warning in summary["warnings"]:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     headings, folders = headline_table(summary)
-    cells = [[f"{value}\n{note}" if note else value for value, note in row] for row in folders]
+    few = len(folders) <= 4
+    cells = [[f"{value}\n{note}" if note and few else value for value, note in r] for r in folders]
     (corner, *names), *rows = zip(headings, *cells, strict=True)  # narrow: a column for each folder
-    console.print(_table("Means, with 95 % intervals", [corner, *names], rows))
-    headings, differences = difference_tables(summary)
+    title = "Means, with 95 % intervals" if few else "Means (intervals in the report)"
+    console.print(_table(title, [corner, *names], rows))
+    headings, differences = difference_tables(summary, evaluation.comparison.side_by_side)
     for pair, lines in differences.items():
         console.print(_table(f"{pair}, image by image", headings, lines))
     for name, figure in summary["definitions"].items():

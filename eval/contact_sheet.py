@@ -5,6 +5,7 @@ darker, the more of the stage was pruned; the number is the share, a cross is a 
 an orange line means that the stage ran without guidance.
 """
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,23 +20,24 @@ from eval.compute import StageDecision
 from eval.evaluation import Evaluation
 from eval.images import decode, resize
 
-_THUMB, _GAP, _CAPTION, _LINE, _STRIP = 192, 6, 22, 16, 20  # pixels
+_THUMB, _GAP, _CAPTION, _LINE, _STRIP = 192, 6, 36, 16, 20  # pixels
 _CARD_HEIGHT = _CAPTION + _THUMB + 2 * _LINE + _STRIP + 3 * _GAP
 _INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
 _ORANGE = (230, 159, 0)
 
 
 def choose_images(evaluation: Evaluation, count: int) -> list[str]:
-    """Images that every folder has, from the worst to the best of the last candidate, evenly.
+    """Images that all shown folders have, from the worst to the best of the last one, evenly.
 
     The order is that of the first quality figure; without one, that of the names.
     """
-    images = evaluation.images
+    shown = [ORIGINAL, *evaluation.comparison.side_by_side]
+    images = evaluation.images[evaluation.images["folder"].isin(shown)]
     complete = images.groupby("id")["status"].agg(lambda statuses: (statuses == "ok").all())
     keys = pd.Index(complete[complete].index)
     quality = [f for f in evaluation.figures if f.name not in ("compute_saved", "latency_ms")]
     if quality:
-        last = images[images["folder"] == evaluation.comparison.candidates[-1]].set_index("id")
+        last = images[images["folder"] == shown[-1]].set_index("id")
         ordered = last.loc[keys, quality[0].name].sort_values(
             ascending=quality[0].higher_is_better, kind="stable", na_position="last"
         )
@@ -45,11 +47,15 @@ def choose_images(evaluation: Evaluation, count: int) -> list[str]:
 
 
 def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> Path | None:
-    """Draw up to `count` images of all folders. Returns the path; None if no image is complete."""
+    """Draw up to `count` images of Original and of the candidates that are shown side by side.
+
+    Returns:
+        The path; None (and nothing is drawn) if no image is in all of these folders.
+    """
     keys = choose_images(evaluation, count)
     if not keys:
         return None
-    folders = list(evaluation.comparison.folders)
+    folders = [ORIGINAL, *evaluation.comparison.side_by_side]
     card_width = len(folders) * (_THUMB + _GAP) + _GAP
     columns = max(1, min(len(keys), 1300 // card_width))
     rows = -(-len(keys) // columns)
@@ -58,8 +64,11 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
     table = evaluation.images.set_index(["folder", "id"])
     for index, key in enumerate(keys):
         left, top = (index % columns) * card_width, (index // columns) * _CARD_HEIGHT
-        prompt = evaluation.comparison.prompts[key].text
-        _text(drawing, (left + _GAP, top + 5), f"{key}: {prompt}", card_width - 2 * _GAP, 12, _INK)
+        caption = f"{key}: {evaluation.comparison.prompts[key].text}"
+        lines = textwrap.wrap(caption, width=card_width // 6, max_lines=2, placeholder=" \u2026")
+        for number, line in enumerate(lines):
+            corner = (left + _GAP, top + 4 + number * (_LINE - 1))
+            _text(drawing, corner, line, card_width - 2 * _GAP, 11, _INK)
         for column, name in enumerate(folders):
             corner = (left + _GAP + column * (_THUMB + _GAP), top + _CAPTION)
             _draw_image(sheet, drawing, corner, evaluation.comparison, name, key)

@@ -1,5 +1,6 @@
 """The few figures that a person reads first, in words: for the console and for the report."""
 
+from collections.abc import Collection
 from typing import Any
 
 _COLUMNS = {  # figure: (heading, format); the order of the columns
@@ -48,8 +49,10 @@ def headline_table(
     return ["folder", "compared", *(heading(name) for name in names)], rows
 
 
-def difference_tables(summary: dict[str, Any]) -> tuple[list[str], dict[str, list[list[str]]]]:
-    """Candidates against each other, image by image.
+def difference_tables(
+    summary: dict[str, Any], candidates: Collection[str]
+) -> tuple[list[str], dict[str, list[list[str]]]]:
+    """These candidates against each other, image by image.
 
     Returns:
         The headings, and by pair of candidates a row for each figure: mean difference with its
@@ -58,6 +61,8 @@ def difference_tables(summary: dict[str, Any]) -> tuple[list[str], dict[str, lis
     tables: dict[str, list[list[str]]] = {}
     for entry in summary["differences"]:
         if entry["figure"] in _HIDDEN or not entry["n"]:
+            continue
+        if not {entry["candidate"], entry["baseline"]} <= set(candidates):
             continue
         mean, interval = _cell(entry["figure"], entry | {"mean": entry["mean_difference"]}, "+")
         tables.setdefault(f"{entry['candidate']} - {entry['baseline']}", []).append(

@@ -38,6 +38,7 @@ def draw_quality_against_compute(evaluation: Evaluation, path: Path) -> Path | N
     for axis, quality in zip(axes[0], panels, strict=True):
         _draw_panel(axis, evaluation, across, quality)
     axes[0][0].legend(frameon=False)
+    figure.suptitle("means with 95 % intervals; dots are single images", fontsize=10, color="0.4")
     write_atomic(path, lambda target: figure.savefig(target, format="png", dpi=130))
     return path
 
@@ -75,7 +76,7 @@ def _draw_panel(axis: Axes, evaluation: Evaluation, across: str, quality: str) -
             markersize=8,
             color=colour,
             capsize=3,
-            label=f"{name} (mean of {y['n']}, 95 % interval)",
+            label=f"{name} ({y['n']} images)",
         )
     if across == "latency_ms" and ORIGINAL in costs:
         axis.axvline(costs[ORIGINAL].mean(), color="0.6", lw=1, ls="--", label=ORIGINAL)

@@ -37,7 +37,7 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
-    worst_to_best = f"From the worst to the best image of {evaluation.comparison.candidates[-1]}"
+    worst_to_best = f"From the worst to the best image of {evaluation.comparison.side_by_side[-1]}"
     for name, title, draw in (
         ("quality_against_compute.png", "Quality against compute", draw_quality_against_compute),
         ("contact_sheet.png", worst_to_best, draw_contact_sheet),
@@ -56,7 +56,7 @@ def _page(evaluation: Evaluation, pictures: Sequence[str]) -> str:
     summary = evaluation.summary
     headings, rows = headline_table(summary)
     cells = [[_strong_and_small(*cell) for cell in row] for row in rows]
-    difference_headings, differences = difference_tables(summary)
+    difference_headings, differences = difference_tables(summary, evaluation.comparison.candidates)
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>Comparison of images</title><style>{_STYLE}</style></head><body>",
@@ -109,7 +109,8 @@ def _categories(summary: dict[str, Any]) -> str:
     for category in summary["categories"]:
         headings, found = headline_table(summary, category)
         rows += [[html.escape(category), *(_strong_and_small(*c) for c in row)] for row in found]
-    return "<h2>By category</h2>" + _table(["category", *headings], rows)
+    table = _table(["category", *headings], rows)
+    return f"<h2>By category</h2><details><summary>show</summary>{table}</details>"
 
 
 def _definitions(summary: dict[str, Any]) -> str:

@@ -80,7 +80,12 @@ def _clip(settings: MetricSettings) -> list[Metric]:
     if folder:
         return [Clip(folder, "clip", settings.device)]
     if settings.shipped_clip:
-        return [Clip(settings.shipped_clip, "clip_scenes", settings.device)]
+        clip = Clip(settings.shipped_clip, "clip_scenes", settings.device)
+        clip.provenance += (
+            "; this is the SMALL CLIP shipped with the product, trained on its own scenes: "
+            "meaningless for other images, not comparable with CLIP scores elsewhere"
+        )
+        return [clip]
     raise MetricUnavailableError(
         f"no CLIP weights: {OFFICIAL_REPOSITORY} is not in the cache and no folder was given"
     )

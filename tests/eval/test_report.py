@@ -108,3 +108,16 @@ def test_without_a_complete_image_there_is_a_page_without_contact_sheet(folders,
     write_report(run(folders), tmp_path / "out")
     assert (tmp_path / "out" / "report.html").exists()
     assert not (tmp_path / "out" / "contact_sheet.png").exists()
+
+
+def test_of_many_candidates_the_first_two_are_shown_side_by_side(folders, tmp_path):
+    for index in range(2):
+        folders[f"other {index}"] = write_folder(tmp_path / f"o{index}", "schedule", spread=2)
+    result = run(folders)
+    assert result.comparison.side_by_side == ("FAST", "RL")
+    sheet = Image.open(draw_contact_sheet(result, tmp_path / "sheet.png", count=1))
+    assert sheet.width < 4 * 198
+    (folders["other 1"] / "img_000.png").unlink()  # not shown, so that it does not matter here
+    assert "img_000" in choose_images(run(folders), 100)
+    page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
+    assert "other 1 - other 0, image by image" in page
