@@ -51,7 +51,7 @@ class PPOSettings:
     rollout_episodes: int = 2
     batch_size: int = 64
     num_epochs: int = 10
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     gamma: float = 1.0
     gae_lambda: float = 0.95
     clip_range: float = 0.2

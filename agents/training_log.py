@@ -68,7 +68,7 @@ def log_evaluation(logger: Logger, evaluation: Evaluation) -> None:
 def _log_ratios(logger: Logger, prefix: str, ratios: dict[str, list[float]]) -> None:
     for name, values in ratios.items():
         # A tensor is written as a histogram.
-        logger.record(f"{prefix}{name}", torch.tensor(values), exclude=("stdout", "log", "csv"))
+        logger.record(f"{prefix}{name}", torch.tensor(values))
 
 
 def _sheet(references: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> np.ndarray:

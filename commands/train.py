@@ -48,8 +48,7 @@ def make_parser() -> ArgumentParser:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 130 if it was interrupted."""
     parser = make_parser()
-    parsed = parser.parse_args(args)
-    options = parser.instantiate_classes(parsed)
+    options = parser.instantiate(parser.parse_args(args))
 
     from agents.latency import LatencyTable
     from agents.ppo import Progress, train
@@ -87,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
             settings,
             run_dir,
             resume=options.resume,
-            scorers=load_scorers(options.metrics, device),
+            scorers=load_scorers(options.metrics, options.generator, device),
             latency_table=latency_table,
             reference_cache=cache,
             on_progress=show,

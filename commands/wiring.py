@@ -50,7 +50,7 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
         from envs.toy import ToyGenerator
 
         return ToyGenerator()
-    folder = _PRETRAINED / "scenes" if text == "scenes" else Path(text)
+    folder = _model_folder(text)
     if not folder.is_dir():
         raise CheckpointError(
             f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', or a folder "
@@ -61,10 +61,15 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
     return InfinityGenerator.from_pretrained(folder, device=device)
 
 
-def load_scorers(names: Sequence[str], device: str = "cpu") -> list[Any]:
+def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> list[Any]:
     """Build further figures of images, such as `lpips` and `clip`.
 
     One that cannot be computed here is left out, with a warning that says why.
+
+    Args:
+        names: as `prunegym evaluate --metrics` takes them.
+        generator: as for `load_generator`; the CLIP in its folder stands in for the official one.
+        device: where they run.
 
     Raises:
         ConfigError: an unknown name.
@@ -73,7 +78,7 @@ def load_scorers(names: Sequence[str], device: str = "cpu") -> list[Any]:
         return []
     from eval.metrics.registry import MetricSettings, make_metrics
 
-    clip = _PRETRAINED / "scenes" / "clip"
+    clip = _model_folder(generator) / "clip"
     settings = MetricSettings(shipped_clip=clip if clip.is_dir() else None, device=device)
     metrics, not_computed = make_metrics(names, settings)
     for name, reason in not_computed.items():
@@ -122,6 +127,10 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     from infinity_backend.request import ImageRequest
 
     return [ImageRequest(record.prompt, record.seed) for record in prompts]
+
+
+def _model_folder(generator: str) -> Path:
+    return _PRETRAINED / "scenes" if generator == "scenes" else Path(generator)
 
 
 def _scene_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
