@@ -5,8 +5,7 @@ Run as `python -m eval.evaluate_agent --orig A --fast B --rl C`; `prunegym evalu
 
 from pathlib import Path
 
-import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.text import Text
 
@@ -14,23 +13,14 @@ from base.errors import ConfigError, PrunegymError, ResourceError, StrictError
 from eval.comparison import Comparison, plan_comparison, require_overlap
 from eval.console import progress_bar, show
 from eval.evaluation import evaluate
-from eval.folders import LAYOUTS
-from eval.metrics.lpips import TRUNK_FILES
-from eval.metrics.registry import METRICS, MetricSettings, make_metrics
-from eval.metrics.ssim import WINDOW_SIDES
+from eval.metrics.registry import MetricSettings, make_metrics
+from eval.options import candidates_of, device_of, make_parser
 from eval.report import write_report
 from eval.scoring import CHOICES, ScoringSettings
-from eval.summary import PAIRINGS, SummarySettings
+from eval.summary import SummarySettings
 from eval.tables import write_tables
 
-DEFAULT_METRICS = "ssim,psnr,lpips,clip"
 INTERRUPTED = 130
-_SCORING_HELP = {
-    "alpha": "what happens to transparency",
-    "on_size_mismatch": "a candidate of another size than Original",
-    "resize_filter": "how a candidate is resized",
-    "on_bad_image": "a file that cannot be decoded",
-}
 
 
 def main(args: list[str] | None = None, shipped_clip: Path | None = None) -> int:
@@ -58,54 +48,18 @@ def main(args: list[str] | None = None, shipped_clip: Path | None = None) -> int
         return INTERRUPTED
 
 
-def make_parser() -> ArgumentParser:
-    """The options. Each can also stand in a YAML file given by `--config`."""
-    parser = ArgumentParser(
-        prog="prunegym evaluate",
-        description="Compare folders of images with an Original folder, image by image.",
-    )
-    add = parser.add_argument
-    add("--config", action="config", help="YAML file with any of these options")
-    add("--orig", type=str, required=True, help="folder of images made with nothing pruned")
-    add("--fast", type=str | None, help="folder of a fixed schedule: the candidate FAST")
-    add("--rl", type=str | None, help="folder of an agent: the candidate RL")
-    add("--candidate", action="append", metavar="NAME=DIR", help="any other; repeatable")
-    add("--out", type=str, default="evaluation", help="folder for tables and report")
-    add("--metrics", type=str, default=DEFAULT_METRICS, help=f"some of {','.join(METRICS)}")
-    add("--ssim", choices=list(WINDOW_SIDES), default="gaussian11", help="window of SSIM")
-    add("--lpips-net", choices=list(TRUNK_FILES), default="alex", help="trunk of LPIPS")
-    add("--lpips-trunk", type=str, default="auto", help="auto, stand-in, or a file of weights")
-    add("--clip-model", type=Path | None, help="folder of an open_clip model")
-    add("--device", type=str, default="auto", help="auto, cpu or cuda")
-    add("--batch-size", type=int, default=32, help="images of a folder in memory at once")
-    add("--workers", type=int, default=2, help="threads that decode images")
-    for name, text in _SCORING_HELP.items():
-        default = getattr(ScoringSettings, name)
-        add(f"--{name.replace('_', '-')}", choices=list(CHOICES[name]), default=default, help=text)
-    add("--layout", choices=list(LAYOUTS), default="auto", help="flat, or gen_images_<id>/1.<ext>")
-    add(
-        "--paired", choices=list(PAIRINGS), default="intersection", help="images that means rest on"
-    )
-    add("--bootstrap", type=int, default=1000, help="resamples for 95 %% intervals; 0 for none")
-    add("--seed", type=int, default=0, help="seed of the resampling")
-    add("--strict", action="store_true", help="exit 4 unless every image has every figure")
-    add("--allow-mismatch", action="store_true", help="compare other fingerprints or seeds too")
-    add("--legacy-outputs", action="store_true", help="write evaluation_results.csv as well")
-    return parser
-
-
 def run(options: Namespace, shipped_clip: Path | None = None) -> int:
     """Compare, write and show, as the options say. Returns the exit code; raises its errors."""
     console = Console()
     comparison = plan_comparison(
         options.orig,
-        _candidates(options),
+        candidates_of(options),
         layout=options.layout,
         allow_mismatch=options.allow_mismatch,
     )
     require_overlap(comparison)
     out = _prepared(Path(options.out), comparison)
-    device = _device(options.device)
+    device = device_of(options)
     metrics, not_computed = make_metrics(
         [name.strip() for name in options.metrics.split(",") if name.strip()],
         MetricSettings(
@@ -142,22 +96,6 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
     return 0
 
 
-def _candidates(options: Namespace) -> dict[str, str]:
-    """The candidates by name, in the order FAST, RL, others."""
-    named = [("FAST", options.fast), ("RL", options.rl)]
-    for text in options.candidate or []:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"--candidate is {text!r}; expected NAME=DIR")
-        named.append((name, path))
-    candidates = {name: path for name, path in named if path}
-    if len(candidates) < len([path for _, path in named if path]):
-        raise ConfigError(f"two candidates have the same name: {[name for name, _ in named]}")
-    if not candidates:
-        raise ConfigError("nothing to compare with; give --fast, --rl or --candidate NAME=DIR")
-    return candidates
-
-
 def _prepared(out: Path, comparison: Comparison) -> Path:
     """Make the folder of results before hours of work, and not among the images."""
     if any(out.resolve() == folder.path.resolve() for folder in comparison.folders.values()):
@@ -167,16 +105,6 @@ def _prepared(out: Path, comparison: Comparison) -> Path:
     except OSError as error:
         raise ConfigError(f"--out is {out}, where no folder can be made: {error}") from None
     return out
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"--device is {device!r}; expected auto, cpu or cuda")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("--device is cuda, but this machine has no usable CUDA device; use cpu")
-    return device
 
 
 if __name__ == "__main__":

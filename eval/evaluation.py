@@ -10,17 +10,12 @@ from typing import Any
 import pandas as pd
 
 from eval.comparison import Comparison, require_overlap
+from eval.figures import Figure, figures_of, image_table
 from eval.findings import findings, input_hash, missing_figures, without_values
 from eval.folders import printable
 from eval.metrics.protocol import Metric
 from eval.scoring import Score, ScoringSettings, score_images
-from eval.summary import (
-    Figure,
-    SummarySettings,
-    figures_of,
-    image_table,
-    summarise_comparison,
-)
+from eval.summary import SummarySettings, summarise_comparison
 
 _PACKAGES = ("torch", "numpy", "pillow", "pandas", "lpips", "open_clip_torch", "pytorch_msssim")
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from base.files import write_atomic
 from eval.comparison import ORIGINAL
 from eval.evaluation import Evaluation
+from eval.figures import values_by_folder
 from eval.headline import heading
-from eval.summary import values_by_folder
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 _QUALITY = ("ssim", "ssim_uniform7", "ssim_legacy3", "psnr_capped50")
