@@ -64,7 +64,7 @@ class ToyState:
 class ToyGenerator:
     """See the module. `output_kind` is `image` (grey as RGB) or `tokens` (16 grey levels)."""
 
-    feature_names = ("detail", "canvas_energy", "guidance_on")
+    feature_names: tuple[str, ...] = ("detail", "canvas_energy", "guidance_on")
     max_stages = 5
     decision_space = DecisionSpace(
         fields={"prune_ratio": Ratio(), "guidance": Choice((True, False))},
