@@ -48,6 +48,7 @@ class TextEncoder:
         """
         import_torchvision()  # transformers looks for it
         from transformers import AutoTokenizer, T5EncoderModel
+        from transformers.utils import logging as transformers_logging
 
         folder = Path(folder)
         if not (folder / "config.json").is_file():
@@ -55,6 +56,7 @@ class TextEncoder:
                 f"{folder} holds no text encoder (config.json is missing); expected a T5 encoder "
                 "as `transformers` saves it, such as flan-t5-xl"
             )
+        transformers_logging.disable_progress_bar()  # it would tear the caller's own bars
         try:
             model = T5EncoderModel.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32
