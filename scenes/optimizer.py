@@ -70,7 +70,8 @@ def make_optimizer(modules: Iterable[nn.Module], lr: float) -> Muon:
     Embeddings, first and last layers are small here and go the same way; gains, biases and scalars
     go to Adam.
     """
-    matrices, others = [], []
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
     for module in modules:
         for parameter in module.parameters():
             if not parameter.requires_grad:

@@ -15,8 +15,13 @@ import torch
 
 from base.errors import ConfigError
 from infinity_backend.bsq import Grid
-from infinity_backend.config import InfinityConfig, PipelineConfig, PruningConfig, SamplingConfig
-from infinity_backend.config import VAEConfig
+from infinity_backend.config import (
+    InfinityConfig,
+    PipelineConfig,
+    PruningConfig,
+    SamplingConfig,
+    VAEConfig,
+)
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
 from scenes.bf16 import Bf16Linear
@@ -115,9 +120,7 @@ class Recipe:
         pipeline = config.pipeline()
         torch.manual_seed(config.seed)
         self.tokenizer = make_tokenizer()
-        self.text_encoder = make_text_encoder(
-            self.tokenizer, config.text_width, config.text_layers
-        )
+        self.text_encoder = make_text_encoder(self.tokenizer, config.text_width, config.text_layers)
         self.attribute_heads = AttributeHeads(config.text_width)
         self.vae = VAE(pipeline.vae).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.clip_config = clip_config(self.tokenizer, config.clip_width, config.clip_layers)

@@ -129,7 +129,5 @@ def object_mask(scene: Scene, seed: int = 0) -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), np.float32)
     moved = jitter_of(scene, seed)
     for thing in scene.things:
-        mask[place_slices(thing.place)] = shape_mask(
-            thing.shape, thing.size, *moved[thing.place]
-        )
+        mask[place_slices(thing.place)] = shape_mask(thing.shape, thing.size, *moved[thing.place])
     return mask

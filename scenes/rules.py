@@ -50,9 +50,7 @@ def judge(picture: np.ndarray, scene: Scene) -> Verdict:
     """Compare a picture, uint8 [64, 64, 3], with what the scene's caption says."""
     found = [find_thing(picture, scene, thing) for thing in scene.things]
     return Verdict(
-        colours=tuple(
-            find_colour(picture, thing.place) == thing.colour for thing in scene.things
-        ),
+        colours=tuple(find_colour(picture, thing.place) == thing.colour for thing in scene.things),
         shapes=tuple(f.shape == t.shape for f, t in zip(found, scene.things, strict=True)),
         fills=tuple(f.fill == t.fill for f, t in zip(found, scene.things, strict=True)),
         sizes=tuple(f.size == t.size for f, t in zip(found, scene.things, strict=True)),
@@ -74,8 +72,6 @@ def find_colour(picture: np.ndarray, place: str) -> str:
     distance = ((core[:, None] - tones) ** 2).sum(-1).min(1)  # [pixels, 8]
     votes = np.bincount(distance.argmin(1), minlength=len(COLOURS))
     return COLOURS[int(votes.argmax())]
-
-
 
 
 @lru_cache

@@ -5,6 +5,7 @@ attributes of its own object. Without this it stays a bag of words.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> T5EncoderModel:
+def make_text_encoder(
+    tokenizer: PreTrainedTokenizerFast, width: int, layers: int
+) -> T5EncoderModel:
     """A T5 encoder whose relative positions are told apart from the first step on."""
     encoder = T5EncoderModel(
         T5Config(
@@ -74,17 +77,15 @@ def make_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: in
             dropout_rate=0.0,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.pad_token_id,
         )
     )
-    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias
+    first_block: Any = encoder.encoder.block[0]
+    bias = first_block.layer[0].SelfAttention.relative_attention_bias
     nn.init.normal_(bias.weight, std=2.0)
     return encoder
 
 
-def tokens_of(
-    captions: Sequence[str], tokenizer: PreTrainedTokenizerFast
-) -> tuple[Tensor, Tensor]:
+def tokens_of(captions: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
     """Captions to token ids [B, T] and mask [B, T] (1 where there is a word)."""
     encoded = tokenizer(
         list(captions), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"

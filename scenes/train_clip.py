@@ -50,8 +50,7 @@ def make_clip(config: dict[str, Any]) -> nn.Module:
     import_torchvision()
     from open_clip.model import CLIP
 
-    shape = {name: value for name, value in config["text_cfg"].items()}
-    return CLIP(config["embed_dim"], vision_cfg=config["vision_cfg"], text_cfg=shape)
+    return CLIP(config["embed_dim"], vision_cfg=config["vision_cfg"], text_cfg=config["text_cfg"])
 
 
 def clip_tokens(captions: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> Tensor:

@@ -134,6 +134,7 @@ def transformer_loss(
 ) -> StepLoss:
     """The loss of one step; `frozen` holds the VAE, the text encoder and its tokenizer."""
     vae, encoder, tokenizer = frozen
+
     def loss_of(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         part = list(schedule[: config.prefix_scales] if step < config.prefix_steps else schedule)
         weights = torch.tensor([float(height * width) ** 0.5 for height, width in part])

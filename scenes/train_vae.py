@@ -62,7 +62,7 @@ def picture_loss(picture: Tensor, image: Tensor, mask: Tensor, config: VAELossCo
 
 
 def kept_scales(count: int, num_scales: int, share: float, rng: np.random.Generator) -> Tensor:
-    """How many scales each example is decoded from: all, or for `share` of them one to four less."""
+    """How many scales each example is decoded from: all, or one to four less for a `share`."""
     less = rng.integers(1, 5, size=count) * (rng.random(count) < share)
     return torch.from_numpy(np.maximum(1, num_scales - less))
 
