@@ -94,7 +94,7 @@ class InfinityPipeline:
             ConfigError: config.json cannot be used.
         """
         path = Path(folder)
-        if not path.exists() and (PRETRAINED / str(folder)).is_dir():
+        if not (path / "config.json").is_file() and (PRETRAINED / str(folder)).is_dir():
             path = PRETRAINED / str(folder)
         if not (path / "config.json").is_file():
             raise CheckpointError(
