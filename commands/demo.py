@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from commands import evaluate, generate, train
 
+CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "scenes.yaml"
 OTHER_SCHEDULES = {"last_0.4": "8:0.4", "last_two_0.7": "6:0.7,8:0.7", "skip_last": "8:1.0"}
 
 
@@ -26,8 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(args)
     out = Path(options.out)
-    config = options.config or str(Path(__file__).parents[1] / "configs" / "demo" / "scenes.yaml")
-    code = _train(out / "training", config)
+    code = _train(out / "training", options.config or str(CONFIG))
     if code:
         return _stopped(out, code)
     folders = {

@@ -1,0 +1,1 @@
+"""Measurements behind the numbers that are published; each writes a JSON file here."""
