@@ -1,5 +1,7 @@
 """The finished model as a pipeline folder: half-precision weights, read back as float32."""
 
+import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -16,17 +18,21 @@ def export(recipe: Recipe) -> Path:
     """Read the newest weights of all parts and write the pipeline folder; return its path."""
     recipe.load_all()
     folder = Path(recipe.config.out_dir)
-    _save_half(recipe.transformer, folder / "transformer.safetensors")
-    _save_half(recipe.vae, folder / "vae.safetensors")
-    recipe.text_encoder.half().save_pretrained(folder / "text_encoder")
-    recipe.text_encoder.float()
-    recipe.tokenizer.save_pretrained(folder / "text_encoder")
+    save_half(recipe.transformer, folder / "transformer.safetensors")
+    save_half(recipe.vae, folder / "vae.safetensors")
+    with tempfile.TemporaryDirectory() as temporary:  # transformers writes its files as it likes
+        recipe.text_encoder.half().save_pretrained(temporary)
+        recipe.text_encoder.float()
+        recipe.tokenizer.save_pretrained(temporary)
+        for file in sorted(Path(temporary).iterdir()):
+            write_atomic(folder / "text_encoder" / file.name, partial(shutil.copyfile, file))
     save_clip(recipe.clip, recipe.clip_config, recipe.tokenizer, folder / "clip")
     write_json(folder / "config.json", recipe.config.pipeline().to_json())
     return folder
 
 
-def _save_half(module: nn.Module, path: Path) -> None:
+def save_half(module: nn.Module, path: Path) -> None:
+    """Write a module's weights as float16 safetensors; whole numbers stay whole."""
     tensors = {
         name: (value.to(torch.float16) if value.is_floating_point() else value)
         .contiguous()  # not channels-last

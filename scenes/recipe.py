@@ -69,7 +69,7 @@ class RecipeConfig:
     )
     pruning: PruningConfig = field(
         default_factory=lambda: PruningConfig(
-            first_block=1, last_block=5, cache_tokens=25, restore="no_code"
+            first_block=0, last_block=5, cache_tokens=25, restore="no_code"
         )
     )
     text: LoopConfig = field(default_factory=lambda: LoopConfig(1500, 32, 3e-3))
