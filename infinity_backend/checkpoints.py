@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from base.errors import CheckpointError
+from base.weights import load_strict
 
 DROPPED_KEYS = {
     "lvl_1L",
@@ -17,11 +17,14 @@ ALIASES = {"quantize.lfq.mask": "quantizer.lfq.mask"}
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load a state dict into a module, in the module's own number types.
+    """Put a state dict into a module, in the module's own number types.
+
+    The tensors become the module's own where types agree, so a module that was made on the meta
+    device needs no memory besides theirs.
 
     Exceptions to strictness are those of the original: training-only buffers are dropped, one VAE
     buffer may be stored under one of its two names, and `cfg_uncond` with another number of rows
-    is cut, or extended with the module's own rows.
+    is cut, or extended with rows as a new model has them.
 
     Args:
         module: where to load.
@@ -39,32 +42,17 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
                 given[one] = given[other]
     if "cfg_uncond" in given and "cfg_uncond" in wanted:
         given["cfg_uncond"] = _fit_rows(given["cfg_uncond"], wanted["cfg_uncond"])
-    missing = sorted(set(wanted) - set(given))
-    unexpected = sorted(set(given) - set(wanted))
-    shapes = [
-        f"{name}: file {list(given[name].shape)}, model {list(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(given))
-        if given[name].shape != wanted[name].shape
-    ]
-    problems = [
-        f"{len(entries)} {kind} (first: {'; '.join(entries[:5])})"
-        for kind, entries in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("misshapen", shapes),
-        )
-        if entries
-    ]
-    if problems:
-        raise CheckpointError(
-            f"the weights do not fit {what}: {', '.join(problems)}. "
-            "Check that config.json and the weights file belong together"
-        )
-    module.load_state_dict({name: given[name].to(wanted[name].dtype) for name in wanted})
+    given = {
+        name: tensor.to(wanted[name].dtype) if name in wanted else tensor
+        for name, tensor in given.items()
+    }
+    load_strict(module, given, what, assign=True)
 
 
 def _fit_rows(given: Tensor, wanted: Tensor) -> Tensor:
     if given.shape[1:] != wanted.shape[1:]:
         return given
     rows = min(len(given), len(wanted))
-    return torch.cat([given[:rows].to(wanted.dtype), wanted[rows:]])
+    generator = torch.Generator().manual_seed(0)
+    new = torch.randn(len(wanted) - rows, wanted.shape[1], generator=generator)
+    return torch.cat([given[:rows].to(wanted.dtype), (new / wanted.shape[1] ** 0.5).to(given)])

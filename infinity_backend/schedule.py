@@ -40,3 +40,26 @@ def official_schedule(template: float | str, resolution: str) -> tuple[tuple[Gri
     if resolution not in STAGES:
         raise ConfigError(f"no resolution {resolution!r}; known are {', '.join(STAGES)}")
     return templates[name][: STAGES[resolution]], templates[name][-1]
+
+
+def change_aspect(
+    schedule: tuple[Grid, ...], rope_grid: Grid, height_over_width: float
+) -> tuple[tuple[Grid, ...], Grid]:
+    """The official schedule of another aspect ratio at the resolution of `schedule`.
+
+    Args:
+        schedule: one of the official schedules.
+        rope_grid: the grid that belongs to it.
+        height_over_width: of the image to make; the nearest template is taken.
+
+    Raises:
+        ConfigError: `schedule` is none of the official ones, so no other template belongs to it.
+    """
+    for resolution in STAGES:
+        for template in _templates():
+            if official_schedule(template, resolution) == (tuple(schedule), tuple(rope_grid)):
+                return official_schedule(nearest_template(height_over_width), resolution)
+    raise ConfigError(
+        f"this model has a schedule of its own ({len(schedule)} stages up to {schedule[-1]}), for "
+        "one aspect ratio only; leave the aspect ratio out"
+    )
