@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
@@ -18,6 +19,8 @@ def make_parser() -> ArgumentParser:
         default=[*PARTS, "export", "gates"],
         help=f"which of {', '.join(PARTS)}, export (write the model's folder), gates (measure it)",
     )
+    parser.add_argument("--test-prompts", type=int, default=256, help="for the gates")
+    parser.add_argument("--history", type=str, default="", help="a remark for the model card")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
     parser.add_class_arguments(RecipeConfig, "recipe")
     return parser
@@ -33,6 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     from scenes.export import export
     from scenes.gates import measure
+    from scenes.model_card import write_model_card
     from scenes.recipe import Recipe
 
     if options.threads:
@@ -44,7 +48,16 @@ def main(args: Sequence[str] | None = None) -> int:
         if "export" in options.parts:
             print(f"model folder: {export(recipe)}")
         if "gates" in options.parts:
-            report = measure(options.recipe.out_dir, recipe.run_dir)
+            report = measure(options.recipe.out_dir, recipe.run_dir, options.test_prompts)
+            words = len(recipe.tokenizer) - 3
+            write_model_card(
+                Path(options.recipe.out_dir),
+                report,
+                recipe.settings(),
+                words,
+                options.test_prompts,
+                options.history,
+            )
             print(report.table())
             return 0 if report.passed else 1
     except KeyboardInterrupt:
