@@ -17,9 +17,12 @@ from base.decisions import SKIP, Decision
 from base.errors import GenerationError
 from infinity_backend.bsq import Grid, resize
 from infinity_backend.config import PipelineConfig
-from infinity_backend.sampling import bit_probability, draw_sequential, keyed_uniform
-from infinity_backend.stage import Group, GroupOutput, Observe, StageRun
-from infinity_backend.state import GenerationState, KeyValueChunk, Ref, Row, TextChunk, gather_rows
+from infinity_backend.draw import draw_from_stream, draw_keyed, to_signs
+from infinity_backend.groups import Group, GroupOutput, group_rows
+from infinity_backend.prompt_chunk import text_chunk
+from infinity_backend.sampling import bit_probability
+from infinity_backend.stage import Observe, StageRun
+from infinity_backend.state import GenerationState, KeyValueChunk, Ref, Row, gather_rows
 from infinity_backend.text import TextCondition
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE, to_uint8
@@ -77,7 +80,10 @@ class Stepper:
             negative: B prompts for the guidance branch, instead of the learned unconditional rows.
             stream_seed: seed of the single stream of `noise="sequential"`.
         """
-        chunk = self._text_chunk(text, negative)
+        prompts = [text]
+        if self.guided:
+            prompts.append(negative or text.unconditional(self.model.cfg_uncond))
+        chunk = text_chunk(self.model, prompts)
         branches = len(chunk.lengths)
         grid = self.tokenizer_grid(self.num_stages - 1)
         codes = torch.zeros(len(requests), self.config.vae.codebook_dim, *grid, device=self.device)
@@ -118,6 +124,8 @@ class Stepper:
             GenerationError: the first stage skipped, or logits that are not finite.
         """
         rows, codes, stream = list(state.rows), state.codes.clone(), state.stream
+        patchify = self.config.infinity.apply_spatial_patchify
+        last_grid = self.tokenizer_grid(self.num_stages - 1)
         for stage in sorted(set(state.stage[~state.done].tolist())):
             members = [int(row) for row in np.flatnonzero(state.stage == stage)]
             running = []
@@ -132,7 +140,7 @@ class Stepper:
                 running.append(member)
             if not running:
                 continue
-            groups = self._group(rows, running, decisions, stage)
+            groups = group_rows(self.config, stage, rows, running, decisions)
             run = StageRun(self.model, self.config, stage, groups, self.cfg[stage], observe)
             outputs = run([self._inputs(stage, group, codes) for group in groups])
             for group, output in zip(groups, outputs, strict=True):
@@ -140,19 +148,18 @@ class Stepper:
             probabilities = [self._probability(output.logits, stage, observe) for output in outputs]
             if state.stream is None:
                 drawn = [
-                    self._draw_keyed(state, group, output, p, stage)
+                    draw_keyed(state.requests, group, output, p, stage, run.tokens)
                     for group, output, p in zip(groups, outputs, probabilities, strict=True)
                 ]
             else:
-                drawn, stream = self._draw_stream(groups, probabilities, state.stream)
+                drawn, stream = draw_from_stream(groups, probabilities, state.stream)
             for group, output, p, bits in zip(groups, outputs, probabilities, drawn, strict=True):
-                signs = self._signs(stage, output, bits)  # [G, h', w', d'] int8
+                signs = to_signs(output, bits, run.grid, patchify)  # [G, h', w', d'] int8
                 if forced_bits is not None:
                     forced = forced_bits[list(group.members)].to(torch.int8) * 2 - 1
                     signs = forced.view_as(signs)
-                last = self.tokenizer_grid(self.num_stages - 1)
                 code = signs.permute(0, 3, 1, 2).float() / signs.shape[-1] ** 0.5
-                codes[list(group.members)] += resize(code, last)
+                codes[list(group.members)] += resize(code, last_grid)
                 self._record(rows, group, output, signs, p)
         return GenerationState(
             requests=state.requests,
@@ -174,40 +181,6 @@ class Stepper:
         parts = [to_uint8(self.vae.decode(part)).cpu() for part in codes.split(batch_size)]
         return torch.cat(parts).numpy()
 
-    # Parts of begin ------------------------------------------------------------------------
-
-    def _text_chunk(self, text: TextCondition, negative: TextCondition | None) -> TextChunk:
-        model = self.model
-        branches = [text]
-        if self.guided:
-            branches.append(negative or text.unconditional(model.cfg_uncond))
-        longest = max(branch.features.shape[1] for branch in branches)
-        padded = [
-            F.pad(branch.features.to(self.device), (0, 0, 0, longest - branch.features.shape[1]))
-            for branch in branches
-        ]
-        lengths = tuple(length for branch in branches for length in branch.lengths)
-        rows = TextCondition(torch.cat(padded), lengths)
-        pooled, shared, tokens = model.condition(rows)
-        shape = (len(branches), len(text.lengths))
-        keys, values = [], []
-        for block in model.block_list():
-            k, v = block.ca.keys_values(tokens.to(block.ca.proj.weight.dtype))  # [R, T, H, c]
-            keys.append(k.transpose(1, 2).contiguous().unflatten(0, shape))
-            values.append(v.transpose(1, 2).contiguous().unflatten(0, shape))
-        head = pooled.new_zeros(*shape, 0)
-        if model.head_nm is not None:
-            head = model.head_nm.modulation(pooled).unflatten(0, shape)
-        return TextChunk(
-            lengths=tuple(branch.lengths for branch in branches),
-            mask=rows.mask.unflatten(0, shape),
-            pooled=pooled.unflatten(0, shape),
-            shared=shared.unflatten(0, shape),
-            head=head,
-            keys=tuple(keys),
-            values=tuple(values),
-        )
-
     # Parts of advance ----------------------------------------------------------------------
 
     def _check_skip(self, state: GenerationState, member: int, stage: int) -> None:
@@ -216,25 +189,6 @@ class Stepper:
                 f"request {state.requests[member]}: the first stage cannot be skipped, since every "
                 "later one starts from its codes. Give it a prune_ratio below 1"
             )
-
-    def _group(
-        self, rows: Sequence[Row], members: Sequence[int], decisions: Sequence[Decision], stage: int
-    ) -> list[Group]:
-        """Put together the rows whose tensors have equal shapes at this stage."""
-        height, width = self.config.schedule[stage]
-        grouped: dict[tuple[Any, ...], list[int]] = {}
-        for member in members:
-            row, ratio = rows[member], decisions[member]["prune_ratio"]
-            kept = height * width
-            if ratio > 0:
-                kept = self.config.pruning.kept_tokens(kept, ratio)
-            history = tuple((ref.chunk.tokens, ref.chunk.kept) for ref in row.history)
-            key = (kept, row.branches, row.restoration is not None, history)
-            grouped.setdefault(key, []).append(member)
-        return [
-            Group(tuple(same), tuple(rows[member] for member in same), key[1], key[0])
-            for key, same in grouped.items()
-        ]
 
     def _inputs(self, stage: int, group: Group, codes: Tensor) -> Tensor:
         """Embedded tokens of a stage for all rows of a group: [b * G, L, C]."""
@@ -253,44 +207,6 @@ class Stepper:
         if observe is not None:
             observe("logits", logits)
         return bit_probability(logits, self.config.sampling)
-
-    def _draw_keyed(
-        self, state: GenerationState, group: Group, output: GroupOutput, p: Tensor, stage: int
-    ) -> Tensor:
-        """Bits [G, n, d], each from the uniform number of its own site."""
-        height, width = self.config.schedule[stage]
-        seeds = [state.requests[member].seed for member in group.members]
-        noise = keyed_uniform(seeds, stage, height * width * p.shape[-1]).to(p.device)
-        noise = noise.view(len(seeds), height * width, p.shape[-1])
-        if output.kept is not None:
-            noise = noise.take_along_dim(output.kept[..., None], dim=1)
-        return noise < p
-
-    def _draw_stream(
-        self, groups: Sequence[Group], probabilities: Sequence[Tensor], stream: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
-        """Bits of all rows from the single stream, in row order; and the stream afterwards."""
-        generator = torch.Generator()
-        generator.set_state(stream)
-        order = sorted(member for group in groups for member in group.members)
-        by_member: dict[int, Tensor] = {}
-        for group, p in zip(groups, probabilities, strict=True):
-            by_member.update(zip(group.members, p, strict=True))
-        bits = draw_sequential(torch.stack([by_member[m] for m in order]), generator)
-        drawn = [bits[[order.index(m) for m in group.members]] for group in groups]
-        return drawn, generator.get_state()
-
-    def _signs(self, stage: int, output: GroupOutput, bits: Tensor) -> Tensor:
-        """Bits [G, n, d] of tokens to signs [G, h', w', d'] int8 on the tokenizer's grid."""
-        height, width = self.config.schedule[stage]
-        signs = bits.to(torch.int8) * 2 - 1
-        if output.kept is not None:
-            empty = signs.new_zeros(len(signs), height * width, signs.shape[-1])
-            signs = empty.scatter(1, output.kept[..., None].expand_as(signs), signs)
-        signs = signs.unflatten(1, (height, width))
-        if self.config.infinity.apply_spatial_patchify:
-            signs = F.pixel_shuffle(signs.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-        return signs
 
     @staticmethod
     def _record(

@@ -7,86 +7,24 @@ n kept tokens, H heads, c head width, C width, d bits per token.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from infinity_backend.attention import attend_cache, attend_text
 from infinity_backend.bsq import Grid
 from infinity_backend.config import PipelineConfig
+from infinity_backend.groups import Group, GroupOutput, GroupRun, pack_groups, text_rows
 from infinity_backend.layers import Block
 from infinity_backend.packing import Packing
 from infinity_backend.pruning import gather, resize_tokens, scatter, select
 from infinity_backend.rope import rope_table
 from infinity_backend.sampling import mix
-from infinity_backend.state import (
-    KeyValueChunk,
-    RestorationChunk,
-    Row,
-    TextChunk,
-    gather_rows,
-)
+from infinity_backend.state import KeyValueChunk, RestorationChunk, gather_rows
 from infinity_backend.transformer import Infinity
 
 Observe = Callable[[str, Tensor], None]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Requests whose tensors have equal shapes at this stage.
-
-    Attributes:
-        members: their positions in the batch.
-        rows: what belongs to each.
-        branches: 2 with guidance, 1 without.
-        kept: tokens that prunable blocks compute; all of the stage's when nothing is pruned.
-    """
-
-    members: tuple[int, ...]
-    rows: tuple[Row, ...]
-    branches: int
-    kept: int
-
-
-@dataclass(frozen=True)
-class GroupOutput:
-    """What a stage gives for one group.
-
-    Attributes:
-        logits: [G, L or n, 2d], guidance mixed in, not divided by a temperature.
-        kept: [G, n] the tokens that logits belong to, where pruned tokens have none; else None.
-        cache: keys and values of all blocks.
-        restoration: updates, if this is the cache stage.
-    """
-
-    logits: Tensor
-    kept: Tensor | None
-    cache: KeyValueChunk
-    restoration: RestorationChunk | None
-
-
-@dataclass
-class _GroupRun:
-    """A group while its stage runs."""
-
-    group: Group
-    modulation: Tensor  # [R, 6, C], or the pooled text [R, C]
-    text_mask: Tensor  # [R, 1, 1, T]
-    keys: list[Tensor] = field(default_factory=list)  # per block [b, G, H, n, c]
-    values: list[Tensor] = field(default_factory=list)
-    updates: dict[int, list[Tensor]] = field(default_factory=dict)
-
-    @classmethod
-    def start(cls, group: Group) -> "_GroupRun":
-        modulation = text_rows(group, lambda chunk: chunk.shared)
-        mask = text_rows(group, lambda chunk: chunk.mask)
-        return cls(group, modulation, mask[:, None, None])
-
-
-def text_rows(group: Group, get: Callable[[TextChunk], Tensor]) -> Tensor:
-    """The text entries of all R rows of a group, conditional ones first."""
-    return gather_rows([row.text for row in group.rows], get, group.branches).flatten(0, 1)
 
 
 class StageRun:
@@ -104,19 +42,15 @@ class StageRun:
         self.model, self.config, self.stage, self.cfg = model, config, stage, cfg
         self.grid: Grid = config.schedule[stage]
         self.tokens = self.grid[0] * self.grid[1]
-        self.groups = [_GroupRun.start(group) for group in groups]
+        self.groups = [GroupRun.start(group) for group in groups]
         self.observe = observe
         transformer = config.infinity
         self.rope = rope_table(
             self.grid, config.rope_grid, transformer.head_dim, transformer.rope2d_normalized_by_hw
         ).to(model.pos_start.device)  # [L, c/2]
         self.prunes = any(group.kept < self.tokens for group in groups)
-        self.full = Packing(tuple((self._rows(run), self.tokens) for run in self.groups))
-        self.kept = Packing(tuple((self._rows(run), run.group.kept) for run in self.groups))
-
-    @staticmethod
-    def _rows(run: _GroupRun) -> int:
-        return run.group.branches * len(run.group.rows)
+        self.full = pack_groups(groups, [self.tokens] * len(groups))
+        self.kept = pack_groups(groups, [group.kept for group in groups])
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[GroupOutput]:
         """Run all blocks and the head.
@@ -227,7 +161,9 @@ class StageRun:
             return self.rope
         return self.kept.pack(
             [
-                self.rope.expand(self._rows(run), -1, -1) if indices is None else self.rope[indices]
+                self.rope.expand(run.group.num_rows, -1, -1)
+                if indices is None
+                else self.rope[indices]
                 for run, indices in zip(self.groups, chosen, strict=True)
             ]
         )
@@ -250,62 +186,21 @@ class StageRun:
         if number == 0:
             if rope.shape[-2] != x.shape[-2]:  # a dense packing of several groups
                 rope = packing.pack([self.rope.expand(rows, -1, -1) for rows, _ in packing.shapes])
-            return block.self_attention(
-                x, modulation, rope, lambda q, k, v: self._attend(index, block, packing, q, k, v)
-            )
+            attend = partial(attend_cache, self.groups, packing, index, block.sa.scale)
+            return block.self_attention(x, modulation, rope, attend)
         if number == 1:
-            return block.cross_attention(x, lambda q: self._attend_text(index, block, packing, q))
+            attend = partial(attend_text, self.groups, packing, index, block.ca.scale)
+            return block.cross_attention(x, attend)
         return block.feed_forward(x, modulation)
-
-    # Attention ------------------------------------------------------------------------------
-
-    def _attend(
-        self, index: int, block: Block, packing: Packing, q: Tensor, k: Tensor, v: Tensor
-    ) -> Tensor:
-        """Self-attention over the cache and this stage; q, k, v packed [..., n, H, c]."""
-        outputs = []
-        unpacked = (packing.unpack(part) for part in (q, k, v))
-        for run, *parts in zip(self.groups, *unpacked, strict=True):
-            query, key, value = (part.transpose(1, 2) for part in parts)  # [R, H, n, c]
-            shape = (run.group.branches, len(run.group.rows))
-            run.keys.append(key.contiguous().unflatten(0, shape))
-            run.values.append(value.contiguous().unflatten(0, shape))
-            past_keys, past_values = self._past(run.group, index)
-            key = torch.cat([*past_keys, key], dim=2)
-            value = torch.cat([*past_values, value], dim=2)
-            out = F.scaled_dot_product_attention(query, key, value, scale=block.sa.scale)
-            outputs.append(out.transpose(1, 2))
-        return packing.pack(outputs)
-
-    @staticmethod
-    def _past(group: Group, index: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Cached keys and values of one block, one [R, H, m, c] per earlier stage."""
-        keys, values = [], []
-        for stage_refs in zip(*(row.history for row in group.rows), strict=True):
-            keys.append(gather_rows(stage_refs, lambda c: c.keys[index], group.branches))
-            values.append(gather_rows(stage_refs, lambda c: c.values[index], group.branches))
-        return [k.flatten(0, 1) for k in keys], [v.flatten(0, 1) for v in values]
-
-    def _attend_text(self, index: int, block: Block, packing: Packing, q: Tensor) -> Tensor:
-        """Cross-attention of packed queries [..., n, H, c] to each row's own text."""
-        outputs = []
-        for run, query in zip(self.groups, packing.unpack(q), strict=True):
-            keys = text_rows(run.group, lambda chunk: chunk.keys[index])  # [R, H, T, c]
-            values = text_rows(run.group, lambda chunk: chunk.values[index])
-            out = F.scaled_dot_product_attention(
-                query.transpose(1, 2), keys, values, attn_mask=run.text_mask, scale=block.ca.scale
-            )
-            outputs.append(out.transpose(1, 2))
-        return packing.pack(outputs)
 
     # Restoration ----------------------------------------------------------------------------
 
-    def _base(self, run: _GroupRun, index: int, number: int) -> Tensor:
+    def _base(self, run: GroupRun, index: int, number: int) -> Tensor:
         """What pruned tokens of a sub-layer receive: [R, L, C]."""
         refs = [row.restoration for row in run.group.rows if row.restoration is not None]
         if self.config.pruning.restore == "zero" or not refs:
             width = self.config.infinity.embed_dim
-            return self.rope.real.new_zeros(self._rows(run), self.tokens, width)
+            return self.rope.real.new_zeros(run.group.num_rows, self.tokens, width)
         cached = gather_rows(refs, lambda c: c.updates[index][number], run.group.branches)
         return resize_tokens(cached.flatten(0, 1), refs[0].chunk.grid, self.grid)
 
@@ -316,8 +211,7 @@ class StageRun:
             return
         if pruning.first_block <= index <= pruning.last_block:
             for run, part in zip(self.groups, packing.unpack(update), strict=True):
-                shape = (run.group.branches, len(run.group.rows))
-                run.updates.setdefault(index, []).append(part.unflatten(0, shape))
+                run.updates.setdefault(index, []).append(run.by_branch(part))
 
     # Guidance and head ----------------------------------------------------------------------
 
@@ -325,7 +219,7 @@ class StageRun:
         depth = self.config.infinity.depth
         return {depth + k for k in self.config.sampling.cfg_insertion_layer if k < 0}
 
-    def _mix_branches(self, run: _GroupRun, x: Tensor) -> Tensor:
+    def _mix_branches(self, run: GroupRun, x: Tensor) -> Tensor:
         """Guidance in the middle of the network: both halves become the mix. x [R, n, C]."""
         if run.group.branches == 1 or self.cfg == 1.0:
             return x
@@ -349,11 +243,11 @@ class StageRun:
             modulation = (scale, shift)
         return shapes.unpack(self.model.logits(shapes.pack(needed), modulation))
 
-    def _mixes_logits(self, run: _GroupRun) -> bool:
+    def _mixes_logits(self, run: GroupRun) -> bool:
         on_logits = 0 in self.config.sampling.cfg_insertion_layer
         return on_logits and run.group.branches == 2 and self.cfg != 1.0
 
-    def _output(self, run: _GroupRun, logits: Tensor, kept: Tensor | None) -> GroupOutput:
+    def _output(self, run: GroupRun, logits: Tensor, kept: Tensor | None) -> GroupOutput:
         if self._mixes_logits(run):
             conditional, unconditional = logits.chunk(2)
             logits = mix(conditional, unconditional, self.cfg)

@@ -1,0 +1,64 @@
+"""Attention during generation: per group of equal rows, over what earlier stages left.
+
+Shapes: R rows of a group, n tokens of this stage, m cached ones, T text tokens, H heads, c width
+of a head; queries, keys and values arrive packed as [..., n, H, c].
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infinity_backend.groups import Group, GroupRun, text_rows
+from infinity_backend.packing import Packing
+from infinity_backend.state import gather_rows
+
+
+def attend_cache(
+    runs: list[GroupRun],
+    packing: Packing,
+    block: int,
+    scale: float,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+) -> Tensor:
+    """Self-attention over all earlier stages and this one, without any mask.
+
+    The new keys and values are appended to each group's lists.
+    """
+    outputs = []
+    unpacked = (packing.unpack(part) for part in (q, k, v))
+    for run, *parts in zip(runs, *unpacked, strict=True):
+        query, key, value = (part.transpose(1, 2) for part in parts)  # [R, H, n, c]
+        run.keys.append(run.by_branch(key.contiguous()))
+        run.values.append(run.by_branch(value.contiguous()))
+        past_keys, past_values = _past(run.group, block)
+        key = torch.cat([*past_keys, key], dim=2)
+        value = torch.cat([*past_values, value], dim=2)
+        out = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        outputs.append(out.transpose(1, 2))
+    return packing.pack(outputs)
+
+
+def _past(group: Group, block: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Cached keys and values of one block, one [R, H, m, c] per earlier stage."""
+    keys, values = [], []
+    for stage_refs in zip(*(row.history for row in group.rows), strict=True):
+        keys.append(gather_rows(stage_refs, lambda c: c.keys[block], group.branches))
+        values.append(gather_rows(stage_refs, lambda c: c.values[block], group.branches))
+    return [k.flatten(0, 1) for k in keys], [v.flatten(0, 1) for v in values]
+
+
+def attend_text(
+    runs: list[GroupRun], packing: Packing, block: int, scale: float, q: Tensor
+) -> Tensor:
+    """Cross-attention of every row to its own text."""
+    outputs = []
+    for run, query in zip(runs, packing.unpack(q), strict=True):
+        keys = text_rows(run.group, lambda chunk: chunk.keys[block])  # [R, H, T, c]
+        values = text_rows(run.group, lambda chunk: chunk.values[block])
+        out = F.scaled_dot_product_attention(
+            query.transpose(1, 2), keys, values, attn_mask=run.text_mask, scale=scale
+        )
+        outputs.append(out.transpose(1, 2))
+    return packing.pack(outputs)

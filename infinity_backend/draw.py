@@ -1,0 +1,71 @@
+"""Drawing the bits of a stage for all groups, and the signs that they stand for.
+
+Shapes: G requests of a group, L tokens of the stage, n tokens with logits, d bits per token;
+d', (h', w') the tokenizer's bits and grid (d = 4 d' with patchify).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infinity_backend.bsq import Grid
+from infinity_backend.groups import Group, GroupOutput
+from infinity_backend.sampling import draw_sequential, keyed_uniform
+
+
+def draw_keyed(
+    requests: Sequence[Any],
+    group: Group,
+    output: GroupOutput,
+    probability: Tensor,
+    stage: int,
+    tokens: int,
+) -> Tensor:
+    """Bits [G, n, d] of a group, each from the uniform number of its own site.
+
+    Args:
+        requests: of the whole batch; their seeds key the noise.
+        group: which of them.
+        output: says which tokens were kept.
+        probability: that a bit is 1, [G, n, d].
+        stage: its index.
+        tokens: L.
+    """
+    seeds = [requests[member].seed for member in group.members]
+    bits = probability.shape[-1]
+    noise = keyed_uniform(seeds, stage, tokens * bits).to(probability.device)
+    noise = noise.view(len(seeds), tokens, bits)
+    if output.kept is not None:
+        noise = noise.take_along_dim(output.kept[..., None], dim=1)
+    return noise < probability
+
+
+def draw_from_stream(
+    groups: Sequence[Group], probabilities: Sequence[Tensor], stream: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Bits of all groups from the single stream, in row order; and the stream afterwards."""
+    generator = torch.Generator()
+    generator.set_state(stream)
+    order = sorted(member for group in groups for member in group.members)
+    by_member: dict[int, Tensor] = {}
+    for group, probability in zip(groups, probabilities, strict=True):
+        by_member.update(zip(group.members, probability, strict=True))
+    bits = draw_sequential(torch.stack([by_member[member] for member in order]), generator)
+    drawn = [bits[[order.index(member) for member in group.members]] for group in groups]
+    return drawn, generator.get_state()
+
+
+def to_signs(output: GroupOutput, bits: Tensor, grid: Grid, patchify: bool) -> Tensor:
+    """Bits [G, n, d] of tokens to int8 signs [G, h', w', d']: +1, -1, 0 where none was drawn."""
+    height, width = grid
+    signs = bits.to(torch.int8) * 2 - 1
+    if output.kept is not None:
+        empty = signs.new_zeros(len(signs), height * width, signs.shape[-1])
+        signs = empty.scatter(1, output.kept[..., None].expand_as(signs), signs)
+    signs = signs.unflatten(1, (height, width))
+    if patchify:
+        signs = F.pixel_shuffle(signs.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    return signs

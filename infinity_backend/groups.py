@@ -1,0 +1,120 @@
+"""Rows of one stage put together by shape, and what the stage gives for each group.
+
+Shapes: G requests of a group, b branches, R = b * G rows of a group, L tokens of the stage,
+n kept tokens, H heads, c head width, T text tokens, C width, d bits per token.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from base.decisions import Decision
+from infinity_backend.config import PipelineConfig
+from infinity_backend.packing import Packing
+from infinity_backend.state import KeyValueChunk, RestorationChunk, Row, TextChunk, gather_rows
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests whose tensors have equal shapes at this stage.
+
+    Attributes:
+        members: their positions in the batch.
+        rows: what belongs to each.
+        branches: 2 with guidance, 1 without.
+        kept: tokens that prunable blocks compute; all of the stage's when nothing is pruned.
+    """
+
+    members: tuple[int, ...]
+    rows: tuple[Row, ...]
+    branches: int
+    kept: int
+
+    @property
+    def num_rows(self) -> int:
+        """R: one row per request and branch, the conditional ones first."""
+        return self.branches * len(self.rows)
+
+
+@dataclass(frozen=True)
+class GroupOutput:
+    """What a stage gives for one group.
+
+    Attributes:
+        logits: [G, L or n, 2d], guidance mixed in, not divided by a temperature.
+        kept: [G, n] the tokens that logits belong to, where pruned tokens have none; else None.
+        cache: keys and values of all blocks.
+        restoration: updates, if this is the cache stage.
+    """
+
+    logits: Tensor
+    kept: Tensor | None
+    cache: KeyValueChunk
+    restoration: RestorationChunk | None
+
+
+@dataclass
+class GroupRun:
+    """A group while its stage runs: what its text gives, and what piles up block by block."""
+
+    group: Group
+    modulation: Tensor  # [R, 6, C], or the pooled text [R, C]
+    text_mask: Tensor  # [R, 1, 1, T]
+    keys: list[Tensor] = field(default_factory=list)  # per block [b, G, H, n, c]
+    values: list[Tensor] = field(default_factory=list)
+    updates: dict[int, list[Tensor]] = field(default_factory=dict)  # per block, three [b, G, L, C]
+
+    @classmethod
+    def start(cls, group: Group) -> "GroupRun":
+        """Look up what the text gives to every block."""
+        modulation = text_rows(group, lambda chunk: chunk.shared)
+        mask = text_rows(group, lambda chunk: chunk.mask)
+        return cls(group, modulation, mask[:, None, None])
+
+    def by_branch(self, rows: Tensor) -> Tensor:
+        """[R, ...] to [b, G, ...], the form in which chunks are kept."""
+        return rows.unflatten(0, (self.group.branches, len(self.group.rows)))
+
+
+def text_rows(group: Group, get: Callable[[TextChunk], Tensor]) -> Tensor:
+    """The text entries of all R rows of a group, conditional ones first."""
+    return gather_rows([row.text for row in group.rows], get, group.branches).flatten(0, 1)
+
+
+def pack_groups(groups: Sequence[Group], tokens: Sequence[int]) -> Packing:
+    """The layout of groups that have so many tokens a row."""
+    return Packing(tuple((g.num_rows, count) for g, count in zip(groups, tokens, strict=True)))
+
+
+def group_rows(
+    config: PipelineConfig,
+    stage: int,
+    rows: Sequence[Row],
+    members: Sequence[int],
+    decisions: Sequence[Decision],
+) -> list[Group]:
+    """Put together the rows whose tensors have equal shapes at this stage.
+
+    Args:
+        config: the whole pipeline's.
+        stage: index into the schedule.
+        rows: all rows of the batch.
+        members: which of them run this stage.
+        decisions: of all rows.
+    """
+    height, width = config.schedule[stage]
+    grouped: dict[tuple[Any, ...], list[int]] = {}
+    for member in members:
+        row, ratio = rows[member], decisions[member]["prune_ratio"]
+        kept = height * width
+        if ratio > 0:
+            kept = config.pruning.kept_tokens(kept, ratio)
+        history = tuple((ref.chunk.tokens, ref.chunk.kept) for ref in row.history)
+        key = (kept, row.branches, row.restoration is not None, history)
+        grouped.setdefault(key, []).append(member)
+    return [
+        Group(tuple(same), tuple(rows[member] for member in same), branches, kept)
+        for (kept, branches, *_), same in grouped.items()
+    ]
