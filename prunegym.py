@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "teach a policy how much of each stage to compute (PPO)",
     "generate": "make a folder of images under a controller",
     "evaluate": "compare folders of images with an Original folder",
+    "tabulate": "measure every schedule of the menu once, to train and search on a table",
     "convert": "read official Infinity files into a pipeline folder",
     "calibrate": "measure milliseconds per stage and decision on this device",
     "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",

@@ -10,11 +10,11 @@ import torch
 from agents.controllers import Controller
 from agents.rollout import Result, run_controller
 from base.decisions import Decision
+from envs.final_fidelity import final_fidelity
 from envs.generator import Generator
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
 from envs.settings import LatencyTable
-from eval.fidelity import PRIMARY, fidelity
 
 
 class Scorer(Protocol):
@@ -83,8 +83,8 @@ def evaluate_controller(
     references = reference_cache.get(generator, requests)
     results = list(run_controller(generator, controller, requests, batch_size))
     outputs = [result.output for result in results]
-    figures = fidelity(generator.output_kind, outputs, references)
-    primary = figures[PRIMARY[generator.output_kind]]
+    figures = final_fidelity(generator, outputs, references)
+    primary = next(iter(figures.values()))
     columns = {
         "return": np.array(
             [

@@ -6,6 +6,7 @@
 | `schedule:8:0.4,16:1.0` | the same ratios for every request, see `agents/schedules.py` |
 | `python:module:function` | a two-argument `get_pruning_ratio(scale, num_scales)` |
 | `policy:RUN_FOLDER` | a policy that `prunegym train` saved |
+| `policy:RUN_FOLDER@0.3` | the same, shown this weight of compute (0 to 1) against fidelity |
 | `random`, `random:SEED` | any allowed decision of the menu, for comparison |
 """
 
@@ -21,8 +22,12 @@ from agents.schedules import parse_schedule
 from base.decisions import Ratio
 from base.errors import ConfigError
 from envs.generator import Generator
+from envs.settings import check_preference
 
-KINDS = "none, schedule:8:0.4,16:1.0, policy:RUN_FOLDER, python:module:function, random:SEED"
+KINDS = (
+    "none, schedule:8:0.4,16:1.0, policy:RUN_FOLDER, policy:RUN_FOLDER@0.3, "
+    "python:module:function, random:SEED"
+)
 
 
 def parse_controller(text: str, generator: Generator, request: Any) -> Controller:
@@ -50,10 +55,25 @@ def parse_controller(text: str, generator: Generator, request: Any) -> Controlle
         _check_has_ratio(text, generator)
         return RatioFunction(text, _import_function(text, rest))
     if kind == "policy" and rest:
-        return load_policy_controller(text, Path(rest), generator)
+        folder, preference = _split_preference(rest)
+        return load_policy_controller(text, folder, generator, preference)
     if text == "random" or (kind == "random" and rest.isascii() and rest.isdigit()):
         return RandomChoice(int(rest or 0))
     raise ConfigError(f"controller {text!r} is not known; expected one of: {KINDS}")
+
+
+def _split_preference(text: str) -> tuple[Path, float | None]:
+    """`RUN_FOLDER@0.3` as folder and weight; a folder may have an @ in its own name."""
+    folder, at, weight = text.rpartition("@")
+    if not at or Path(text).is_dir():
+        return Path(text), None
+    try:
+        return Path(folder), check_preference(float(weight))
+    except ValueError as error:
+        raise ConfigError(
+            f"controller 'policy:{text}': {weight!r} is not a weight from 0 to 1, and {text} is "
+            "not a folder"
+        ) from error
 
 
 def _check_has_ratio(text: str, generator: Generator) -> None:

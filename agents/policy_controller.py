@@ -10,7 +10,7 @@ from agents.controllers import Situation
 from agents.policy_file import PolicyDefinition, load_policy
 from agents.run_folder import POLICY_FOLDERS
 from base.decisions import Decision
-from base.errors import CheckpointError
+from base.errors import CheckpointError, ConfigError
 from envs.generator import Generator
 
 
@@ -23,9 +23,11 @@ class PolicyController:
         policy: what `prunegym train` made.
         definition: what goes in and out.
         generator: what is controlled.
+        preference: the weight that the policy is shown, within the range that it was trained for;
+            by default the middle of that.
 
-    Attributes:
-        preference: the weight that the policy is shown; of a range, its middle.
+    Raises:
+        ConfigError: a weight that the policy was not trained for.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class PolicyController:
         policy: ActorCriticPolicy,
         definition: PolicyDefinition,
         generator: Generator,
+        preference: float | None = None,
     ) -> None:
         self.name = name
         self.identity = identity
@@ -44,7 +47,13 @@ class PolicyController:
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
         self._preference_column = definition.observation.index("preference")
-        self.preference = float(np.mean(definition.preference))
+        low, high = np.min(definition.preference), np.max(definition.preference)
+        if preference is not None and not low <= preference <= high:
+            raise ConfigError(
+                f"{name}: preference {preference:g}; this policy was trained for {low:g} to "
+                f"{high:g}. Choose one of these, or train with --environment.preference"
+            )
+        self.preference = float((low + high) / 2) if preference is None else preference
 
     def decide(self, situation: Situation) -> list[Decision]:
         """Ask the policy once for all rows."""
@@ -55,11 +64,20 @@ class PolicyController:
         return list(self._encoding.decode(actions, labels, situation.stage))
 
 
-def load_policy_controller(name: str, folder: Path, generator: Generator) -> PolicyController:
+def load_policy_controller(
+    name: str, folder: Path, generator: Generator, preference: float | None = None
+) -> PolicyController:
     """Load the policy of a run folder (its best one), or of a folder that holds just a policy.
+
+    Args:
+        name: as the user wrote it.
+        folder: see above.
+        generator: what will be controlled.
+        preference: the weight that it is shown; by default the middle of what it was trained for.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is for another generator.
+        ConfigError: a weight that the policy was not trained for.
     """
     places = [folder, *(folder / part for part in POLICY_FOLDERS)]
     found = [place for place in places if (place / "policy.json").is_file()]
@@ -69,7 +87,8 @@ def load_policy_controller(name: str, folder: Path, generator: Generator) -> Pol
             "of 'prunegym train'"
         )
     policy, definition, digest = load_policy(found[0], generator)
-    return PolicyController(name, f"policy {digest[:16]}", policy, definition, generator)
+    identity = f"policy {digest[:16]}" + ("" if preference is None else f" at {preference!r}")
+    return PolicyController(name, identity, policy, definition, generator, preference)
 
 
 def count_actor_flops(policy: ActorCriticPolicy) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from agents.prompts import PromptRecord
 from base.cache_folder import cache_folder
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.generator import Generator
@@ -19,7 +20,8 @@ def make_env(
     """One environment.
 
     Args:
-        generator: `scenes`, `toy`, a pipeline folder, or a generator that is already loaded.
+        generator: `scenes`, `toy`, `table:FILE`, a pipeline folder, or a generator that is already
+            loaded.
         prompts: a prompt file, `scenes:SPLIT:COUNT`, a list of prompts, or a list of requests.
         settings: see `envs.pruning_env.PruningEnv`.
     """
@@ -45,9 +47,8 @@ def _load(
     if isinstance(prompts, str):
         return loaded, make_requests(loaded, load_prompts(prompts))
     if prompts and isinstance(prompts[0], str):
-        from infinity_backend.request import ImageRequest
-
-        return loaded, [ImageRequest(text, seed) for seed, text in enumerate(prompts)]
+        records = [PromptRecord(str(seed), text, seed) for seed, text in enumerate(prompts)]
+        return loaded, make_requests(loaded, records)
     return loaded, prompts
 
 

@@ -9,7 +9,8 @@ from jsonargparse import ArgumentParser
 from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 
 CONTROLLERS = """none, schedule:8:0.4,12:0.5,16:1.0 (stage width : share left out, 1 skips),
-policy:RUN_FOLDER, python:module:function, random:SEED"""
+policy:RUN_FOLDER (@0.3: weight of compute, where it was trained for a range),
+python:module:function, random:SEED"""
 
 
 def make_parser() -> ArgumentParser:

@@ -17,7 +17,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
     parser.add_argument("--run-dir", type=str, required=True, help="folder for all that comes out")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument(
+        "--generator", type=str, default="scenes", help="scenes, toy, table:FILE or a folder"
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--prompts", type=str, default="scenes:train:512", help="file, or scenes:SPLIT:COUNT"
@@ -69,6 +71,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.latency_table:
         latency_table = LatencyTable(options.latency_table, generator)
     cache = ReferenceCache(options.reference_folder) if options.reference_folder else None
+    if options.generator.startswith("table:"):
+        cache = ReferenceCache()  # nothing to keep: a table knows the fidelity of every output
     with progress_bar() as bar:
         task = bar.add_task("training", total=settings.num_rollouts(), note="first evaluation")
 

@@ -40,21 +40,28 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
 
     Args:
         text: `scenes` (the small Infinity that comes with the package), `toy` (no model at all,
-            for trying things out), or a folder with a checkpoint.
+            for trying things out), `table:FILE` (what `prunegym tabulate` wrote, instead of the
+            generator), or a folder with a checkpoint.
         device: where it runs; the toy is NumPy and stays where it is.
 
     Raises:
         CheckpointError: there is no such folder, or its files are damaged.
+        DataError: a table that is missing or damaged.
     """
     if text == "toy":
         from envs.toy import ToyGenerator
 
         return ToyGenerator()
+    if text.startswith("table:"):
+        from envs.decision_table import load_table
+        from envs.tabulated import TableGenerator
+
+        return TableGenerator(load_table(text.removeprefix("table:")))
     folder = _model_folder(text)
     if not folder.is_dir():
         raise CheckpointError(
-            f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', or a folder "
-            "with a checkpoint"
+            f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', table:FILE, "
+            "or a folder with a checkpoint"
         )
     from infinity_backend.generator import InfinityGenerator
 
@@ -118,9 +125,13 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     """Turn prompts into requests of this generator.
 
     Raises:
-        DataError: a prompt that the generator cannot take.
+        DataError: a prompt that the generator cannot take, or that is not in the table.
     """
+    from envs.tabulated import TableGenerator
     from envs.toy import ToyGenerator
+
+    if isinstance(generator, TableGenerator):
+        return [generator.request(record.prompt, record.seed) for record in prompts]
 
     if isinstance(generator, ToyGenerator):
         return [_toy_request(record) for record in prompts]

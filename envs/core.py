@@ -16,6 +16,7 @@ from gymnasium.error import ResetNeeded
 from base.errors import ConfigError, DataError, GenerationError
 from envs.actions import action_encoding
 from envs.episode import Episode
+from envs.final_fidelity import final_fidelity
 from envs.generator import Generator, Request
 from envs.observation import VectorObservation
 from envs.order import RequestOrder
@@ -24,7 +25,6 @@ from envs.replacement import permitted
 from envs.replay import full_decisions, replay
 from envs.reward import REWARDS, check_finite
 from envs.settings import EnvSettings
-from eval.fidelity import PRIMARY, fidelity
 
 
 class Step(NamedTuple):
@@ -143,7 +143,7 @@ class PruningCore:
 
         saved = np.array([e.saving(cost) for e, cost in zip(episodes, costs, strict=True)])
         quality = np.zeros(self.num_rows)
-        quality[ended] = figures[PRIMARY[self.generator.output_kind]]
+        quality[ended] = next(iter(figures.values()), [])  # the primary figure comes first
         preference = np.array([episode.preference for episode in episodes])
         rewards = REWARDS[self.settings.reward](preference, saved, quality)
         check_finite("reward", rewards, labels, stages)
@@ -218,10 +218,10 @@ class PruningCore:
 
     def _fidelity(self, outputs: Any, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
         if not episodes:
-            return {PRIMARY[self.generator.output_kind]: np.zeros(0)}
+            return {}
         references = [episode.reference for episode in episodes]
         try:
-            return fidelity(self.generator.output_kind, outputs, references)
+            return final_fidelity(self.generator, outputs, references)
         except DataError as error:
             labels = [episode.request.label for episode in episodes]
             raise GenerationError(f"final outputs of requests {labels}: {error}") from error

@@ -49,8 +49,9 @@ class VectorObservation:
         """
         features = self.generator.features(state)
         labels = [episode.request.label for episode in episodes]
-        for name, column in zip(self.generator.feature_names, features.T, strict=True):
-            check_finite(f"feature {name!r}", column, labels, state.stage)
+        if not np.isfinite(features).all():
+            for name, column in zip(self.generator.feature_names, features.T, strict=True):
+                check_finite(f"feature {name!r}", column, labels, state.stage)
         one_hot = state.stage[:, None] == np.arange(self.generator.max_stages)
         books = [(e.spent, e.saved, *self._encode(e.decisions)) for e in episodes]
         weights = [[episode.preference] for episode in episodes]

@@ -59,7 +59,7 @@ class ReferenceCache:
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
         self.batch_size = batch_size
-        self._memory: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._memory: OrderedDict[tuple[str, str, str], np.ndarray] = OrderedDict()
         self._memory_used = 0
         self._disk_used: int | None = None  # counted at the first write
 
@@ -71,7 +71,7 @@ class ReferenceCache:
             key = request.key
             if key in found or key in missing:
                 continue
-            output = self._memory.get((generator.fingerprint, key))
+            output = self._memory.get((generator.fingerprint, generator.output_kind, key))
             if output is None:
                 output = self._read(generator, key)
             if output is None:
@@ -93,9 +93,9 @@ class ReferenceCache:
         name = hashlib.sha256(f"{generator.fingerprint}\0{key}".encode()).hexdigest()[:40]
         return self.folder / (name + suffix)
 
-    def _remember(self, fingerprint: str, key: str, output: np.ndarray) -> None:
+    def _remember(self, generator: Generator, key: str, output: np.ndarray) -> None:
         output.setflags(write=False)  # it is handed out again and again
-        self._memory[fingerprint, key] = output
+        self._memory[generator.fingerprint, generator.output_kind, key] = output
         self._memory_used += output.nbytes
         while self._memory_used > self.memory_bytes:
             _, oldest = self._memory.popitem(last=False)
@@ -110,11 +110,11 @@ class ReferenceCache:
         except _DAMAGE as error:
             logger.warning("reference %s is damaged (%s): it is made again", path, error)
             return None
-        self._remember(generator.fingerprint, key, output)
+        self._remember(generator, key, output)
         return output
 
     def _write(self, generator: Generator, key: str, output: np.ndarray) -> None:
-        self._remember(generator.fingerprint, key, output)
+        self._remember(generator, key, output)
         path = self._path(generator, key)
         if path is None:
             return

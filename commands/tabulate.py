@@ -1,0 +1,66 @@
+"""`prunegym tabulate`: every schedule of the menu on the last stages, measured once, in one file.
+
+`--generator table:FILE` then stands for the generator in `train` and in
+`gymnasium.make("prunegym/InfinityPruning-v0", generator="table:FILE", ...)`, at thousands of steps
+a second.
+"""
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
+
+
+def make_parser() -> ArgumentParser:
+    """Return the options of the command."""
+    parser = ArgumentParser(prog="prunegym tabulate", description=__doc__)
+    parser.add_argument(
+        "--prompts",
+        type=list[str],
+        default=["scenes:train:512", "scenes:validation:64"],
+        help="files, or scenes:SPLIT:COUNT; all go into one table",
+    )
+    parser.add_argument("--out", type=str, required=True, help="file for the table (.npz)")
+    parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--num-stages", type=int, default=4, help="last stages that are decided: 4^n outputs each"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="requests that grow together")
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return 0."""
+    options = make_parser().parse_args(args)
+
+    from commands.progress import progress_bar
+    from envs.decision_table import save_table
+    from envs.references import ReferenceCache
+    from envs.tabulate import tabulate
+
+    generator = load_generator(options.generator, choose_device(options.device))
+    prompts = [prompt for text in options.prompts for prompt in load_prompts(text)]
+    requests = make_requests(generator, prompts)
+    with progress_bar() as bar:
+        task = bar.add_task("requests", total=len(requests), note=f"{options.num_stages} stages")
+        table = tabulate(
+            generator,
+            requests,
+            ReferenceCache(),
+            num_stages=options.num_stages,
+            batch_size=options.batch_size,
+            on_batch=lambda done: bar.update(task, completed=done),
+        )
+    path = save_table(options.out, table)
+    leaves = next(iter(table.figures.values())).size
+    print(
+        f"{leaves} outputs of {len(requests)} requests, decided from stage {table.first_stage} on: "
+        f"{path}, {path.stat().st_size / 2**20:.1f} MB"
+    )
+    print(
+        f"train on it: --generator table:{path} "
+        f"--environment.first_controlled_stage {table.first_stage}"
+    )
+    return 0

@@ -1,0 +1,213 @@
+"""A table of decisions: what a generator does under every schedule of a menu, request by request.
+
+The first stages are computed in full; from `first_stage` on, every node of the tree of decisions
+was visited. Whatever an environment asks of a generator is then a look-up (`envs/tabulated.py`),
+and so is any search for the best decisions (`agents/search.py`).
+
+Glossary: N requests, n decisions of the menu, D tabulated stages, V nodes, L = n**D leaves,
+F features. Nodes are counted breadth first: 0 is the root, and decision k leads from node v to
+node n * v + 1 + k; the last L nodes are the leaves.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.decisions import Choice, Decision, DecisionSpace, Ratio
+from base.errors import DataError
+from base.files import write_atomic
+from base.stages import Stage
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TabulatedRequest:
+    """A request of a table.
+
+    Attributes:
+        tabulated_key: its key in the generator that was tabulated.
+        label: what a person reads.
+        tabulated_seed: the seed that it was tabulated under.
+        row: its place in the table.
+        seed: the seed that is asked for; only the tabulated one can be looked up.
+    """
+
+    tabulated_key: str
+    label: str
+    tabulated_seed: int
+    row: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """That of the generator that was tabulated."""
+        return self.tabulated_key if self.is_tabulated else f"{self.tabulated_key}/{self.seed}"
+
+    @property
+    def is_tabulated(self) -> bool:
+        """Whether the table has this seed."""
+        return self.seed == self.tabulated_seed
+
+    def with_seed(self, seed: int) -> "TabulatedRequest":
+        """The same request under another seed."""
+        return replace(self, seed=seed)
+
+
+@dataclass(frozen=True)
+class DecisionTable:
+    """See the module.
+
+    Attributes:
+        fingerprint: of the generator.
+        decision_space: of the generator; its menu is what was tabulated.
+        feature_names: one for each feature.
+        max_stages: of the generator; these requests may have fewer.
+        first_stage: the first one that was tabulated.
+        requests: N.
+        stages: of each request.
+        fixed_costs: [N] float64, FLOPs.
+        costs: [N, V] float64, FLOPs of the stage that led to the node; 0 at the root.
+        features: [N, V, F] float32.
+        figures: by name, [N, L] float64 fidelity of the leaf's output; the primary one first.
+    """
+
+    fingerprint: str
+    decision_space: DecisionSpace
+    feature_names: tuple[str, ...]
+    max_stages: int
+    first_stage: int
+    requests: tuple[TabulatedRequest, ...]
+    stages: tuple[tuple[Stage, ...], ...]
+    fixed_costs: np.ndarray
+    costs: np.ndarray
+    features: np.ndarray
+    figures: Mapping[str, np.ndarray]
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return len(self.stages[0]) - self.first_stage
+
+    @property
+    def first_leaf(self) -> int:
+        """The number of the node that is leaf 0."""
+        return self.costs.shape[1] - len(self.decision_space.menu) ** self.depth
+
+    @property
+    def full_costs(self) -> np.ndarray:
+        """[N] FLOPs of a request with nothing pruned."""
+        return self.fixed_costs + [sum(s.cost_flops for s in stages) for stages in self.stages]
+
+    def compute(self) -> np.ndarray:
+        """[N, L] cost of each leaf as a share of the request's full cost."""
+        size = len(self.decision_space.menu)
+        prefix = [sum(s.cost_flops for s in stages[: self.first_stage]) for stages in self.stages]
+        spent = (self.fixed_costs + prefix)[:, None]
+        first = 1
+        for level in range(self.depth):
+            number = size ** (level + 1)
+            spent = np.repeat(spent, size, axis=1) + self.costs[:, first : first + number]
+            first += number
+        return spent / self.full_costs[:, None]
+
+    def choices(self, leaf: int) -> tuple[int, ...]:
+        """The numbers of the decisions that lead to a leaf."""
+        size = len(self.decision_space.menu)
+        return tuple(leaf // size ** (self.depth - 1 - level) % size for level in range(self.depth))
+
+    def decisions(self, leaf: int) -> list[Decision]:
+        """The decisions of all stages that lead to a leaf."""
+        prefix: list[Decision] = [self.decision_space.complete({})] * self.first_stage
+        return [*prefix, *(self.decision_space.menu[choice] for choice in self.choices(leaf))]
+
+
+def save_table(path: str | Path, table: DecisionTable) -> Path:
+    """Write a table as one compressed NPZ that holds a JSON text and arrays, and no pickle.
+
+    Feature columns that are the same at all nodes of every request are kept once a request.
+    """
+    varies = (table.features != table.features[:, :1]).any(axis=(0, 1))  # [F]
+    record = {
+        "format": FORMAT,
+        "fingerprint": table.fingerprint,
+        "fields": {n: _field_record(f) for n, f in table.decision_space.fields.items()},
+        "menu": [dict(decision) for decision in table.decision_space.menu],
+        "feature_names": list(table.feature_names),
+        "max_stages": table.max_stages,
+        "first_stage": table.first_stage,
+        "figures": list(table.figures),
+        "requests": [[r.key, r.label, r.seed] for r in table.requests],
+        "stages": [[[s.name, s.tokens, s.cost_flops] for s in row] for row in table.stages],
+    }
+    arrays = {
+        "record": np.array(json.dumps(record, ensure_ascii=False, allow_nan=False)),
+        "fixed_costs": table.fixed_costs,
+        "costs": table.costs,
+        "varies": varies,
+        "root_features": table.features[:, 0],
+        "node_features": table.features[:, :, varies],
+        **{f"figure_{name}": values for name, values in table.figures.items()},
+    }
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    return write_atomic(path, write)
+
+
+def load_table(path: str | Path) -> DecisionTable:
+    """Read what `save_table` wrote. No code in the file is run.
+
+    Raises:
+        DataError: it is missing, damaged, or not a table.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        record = json.loads(str(arrays["record"]))
+        if record["format"] != FORMAT:
+            raise DataError(f"{path} has format {record['format']!r}; expected {FORMAT}")
+        features = np.repeat(arrays["root_features"][:, None], arrays["costs"].shape[1], axis=1)
+        features[:, :, arrays["varies"]] = arrays["node_features"]
+        fields = {name: _field(entry) for name, entry in record["fields"].items()}
+        return DecisionTable(
+            fingerprint=record["fingerprint"],
+            decision_space=DecisionSpace(fields, tuple(record["menu"])),
+            feature_names=tuple(record["feature_names"]),
+            max_stages=record["max_stages"],
+            first_stage=record["first_stage"],
+            requests=tuple(
+                TabulatedRequest(key, label, seed, row, seed)
+                for row, (key, label, seed) in enumerate(record["requests"])
+            ),
+            stages=tuple(tuple(Stage(*entry) for entry in row) for row in record["stages"]),
+            fixed_costs=arrays["fixed_costs"],
+            costs=arrays["costs"],
+            features=features,
+            figures={name: arrays[f"figure_{name}"] for name in record["figures"]},
+        )
+    except FileNotFoundError:
+        raise DataError(f"table {path} does not exist; 'prunegym tabulate' makes one") from None
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged, or not a table of decisions: {error}") from error
+
+
+def _field_record(field: Ratio | Choice) -> dict[str, Any]:
+    if isinstance(field, Ratio):
+        return {"ratio": {"skippable": field.skippable, "full": field.full}}
+    return {"choice": list(field.values)}
+
+
+def _field(record: Mapping[str, Any]) -> Ratio | Choice:
+    values: Sequence[Any] | None = record.get("choice")
+    return Ratio(**record["ratio"]) if values is None else Choice(tuple(values))

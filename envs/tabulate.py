@@ -1,0 +1,143 @@
+"""Visit every node of the tree of decisions, once for all requests that run together.
+
+Stages that several schedules share are computed once: the tree is grown by `fork`.
+
+Glossary: B requests of a batch, n decisions of the menu, V nodes, L leaves, F features.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from base.decisions import DecisionSpace
+from base.errors import ConfigError
+from envs.decision_table import DecisionTable, TabulatedRequest
+from envs.generator import Generator
+from envs.references import ReferenceCache
+from envs.replay import full_decisions, replay
+from eval.fidelity import fidelity
+
+
+def tabulate(
+    generator: Generator,
+    requests: Sequence[Any],
+    reference_cache: ReferenceCache,
+    num_stages: int = 4,
+    batch_size: int = 16,
+    rows_at_once: int = 128,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> DecisionTable:
+    """Walk the whole tree of the generator's menu on the last stages of these requests.
+
+    Args:
+        generator: makes the outputs.
+        requests: N requests with equally many stages.
+        reference_cache: has or makes the references.
+        num_stages: how many of the last stages are decided; n**num_stages outputs a request.
+        batch_size: requests whose trees grow together.
+        rows_at_once: how many outputs are made together.
+        on_batch: called with the number of requests that are done.
+
+    Raises:
+        ConfigError: requests of different lengths, or a menu that is not allowed everywhere.
+    """
+    lengths = {len(generator.stages(request)) for request in requests}
+    if len(lengths) != 1 or not 1 <= num_stages <= min(lengths):
+        raise ConfigError(
+            f"requests with {sorted(lengths)} stages, of which the last {num_stages} are to be "
+            "tabulated; expected requests of one length, and a number from 1 to that length"
+        )
+    space = generator.decision_space
+    if len(space.menu) < 2:
+        raise ConfigError(f"the menu is {list(space.menu)}; expected two or more decisions")
+    menu = tuple(space.complete(decision) for decision in space.menu)
+    first_stage = lengths.pop() - num_stages
+    parts = []
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        references = reference_cache.get(generator, batch)
+        parts.append(_grow(generator, batch, references, menu, first_stage, rows_at_once))
+        on_batch(start + len(batch))
+    costs, features, figures = zip(*parts, strict=True)
+    return DecisionTable(
+        fingerprint=generator.fingerprint,
+        decision_space=DecisionSpace(space.fields, menu),
+        feature_names=tuple(generator.feature_names),
+        max_stages=generator.max_stages,
+        first_stage=first_stage,
+        requests=tuple(
+            TabulatedRequest(request.key, request.label, int(request.seed), row, int(request.seed))
+            for row, request in enumerate(requests)
+        ),
+        stages=tuple(tuple(generator.stages(request)) for request in requests),
+        fixed_costs=np.array([float(generator.fixed_cost(request)) for request in requests]),
+        costs=np.concatenate(costs),
+        features=np.concatenate(features),
+        figures={n: np.concatenate([part[n] for part in figures]) for n in figures[0]},
+    )
+
+
+def _grow(
+    generator: Generator,
+    requests: Sequence[Any],
+    references: Sequence[np.ndarray],
+    menu: Sequence[dict[str, Any]],
+    first_stage: int,
+    rows_at_once: int,
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """[B, V] costs, [B, V, F] features and [B, L] figures of one batch."""
+    count, size = len(requests), len(menu)
+    prefix = full_decisions(generator, first_stage)
+    state, _ = replay(generator, requests, [prefix] * count)
+    depth = len(generator.stages(requests[0])) - first_stage
+    costs = [np.zeros((count, 1))]
+    features = [generator.features(state)[:, None]]
+    # Rows lie node by node, and within a node request by request.
+    for level in range(depth):
+        nodes = size**level
+        if not generator.allowed(state, menu).all():
+            raise ConfigError(
+                f"stage {first_stage + level}: not every decision of {list(menu)} is allowed "
+                "after every other; choose a menu of which each entry is always allowed"
+            )
+        level_costs = np.empty((nodes, size, count))
+        level_features = np.empty((nodes, size, count, features[0].shape[-1]), np.float32)
+        states = []
+        for choice, decision in enumerate(menu):
+            decisions = [decision] * (nodes * count)
+            level_costs[:, choice] = generator.cost(state, decisions).reshape(nodes, count)
+            children = _advance(generator, state, decisions, rows_at_once)
+            level_features[:, choice] = generator.features(children).reshape(nodes, count, -1)
+            states.append(children)
+        # [size, nodes, count] -> [nodes, size, count], so that a node's children are neighbours
+        order = np.arange(size * nodes * count).reshape(size, nodes, count).transpose(1, 0, 2)
+        state = generator.fork(generator.join(states), order.ravel().tolist())
+        costs.append(level_costs.reshape(nodes * size, count).T)
+        features.append(level_features.reshape(nodes * size, count, -1).transpose(1, 0, 2))
+    figures = _measure(generator, state, list(references), rows_at_once)
+    leaves = {name: column.reshape(-1, count).T for name, column in figures.items()}
+    return np.concatenate(costs, axis=1), np.concatenate(features, axis=1), leaves
+
+
+def _advance(generator: Generator, state: Any, decisions: Sequence[Any], rows_at_once: int) -> Any:
+    """One stage of every row, some rows at a time: what they need passes through memory."""
+    parts = []
+    for start in range(0, len(decisions), rows_at_once):
+        rows = range(start, min(start + rows_at_once, len(decisions)))
+        part = generator.fork(state, rows)
+        parts.append(generator.advance(part, decisions[start : start + rows_at_once]))
+    return generator.join(parts)
+
+
+def _measure(
+    generator: Generator, state: Any, references: list[np.ndarray], rows_at_once: int
+) -> dict[str, np.ndarray]:
+    """The figures of all rows, [L * B]; rows go through the references again and again."""
+    parts = []
+    for start in range(0, len(state.requests), rows_at_once):
+        rows = range(start, min(start + rows_at_once, len(state.requests)))
+        outputs = generator.finish(generator.fork(state, rows))
+        expected = [references[row % len(references)] for row in rows]
+        parts.append(fidelity(generator.output_kind, outputs, expected))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
