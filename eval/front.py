@@ -129,19 +129,18 @@ def _interpolate(budgets: np.ndarray, compute: np.ndarray, fidelity: np.ndarray)
 
 
 def hypervolume(front: Front, weights: np.ndarray | None = None) -> np.ndarray:
-    """Area that the front dominates above compute 1 and fidelity 0: a number, or [R].
+    """Area that the front dominates, from fidelity 0 up and from compute 1 down: [] or [R].
 
     Each further budget counts with the best fidelity that is reached within it.
     """
     compute, fidelity = front.means(weights)
     grid = np.linspace(0.0, 1.0, 1001)
-    if compute.ndim == 1:
-        compute, fidelity = compute[None], fidelity[None]
+    shape, points = compute.shape[:-1], compute.shape[-1]
     areas = []
-    for c, f in zip(compute, fidelity, strict=True):
+    for c, f in zip(compute.reshape(-1, points), fidelity.reshape(-1, points), strict=True):
         reached = np.nan_to_num(_interpolate(grid, c, f), nan=0.0)
         areas.append(np.trapezoid(np.maximum.accumulate(reached), grid))
-    return np.array(areas) if weights is not None and weights.ndim == 2 else np.float64(areas[0])
+    return np.array(areas).reshape(shape)
 
 
 def resample_weights(count: int, resamples: int, seed: int) -> np.ndarray:
