@@ -18,9 +18,11 @@ from torch import Tensor
 
 from infinity_backend.bsq import quantize
 from infinity_backend.generate import Stepper
+from infinity_backend.intermediates import scale_codes
 from infinity_backend.request import ImageRequest
 from infinity_backend.rope import rope_table
 from infinity_backend.self_correction import training_pair
+from infinity_backend.spectrum import latent_spectrum, pixel_spectrum
 from infinity_backend.text import TextCondition
 from tests.conformance.checks import Checks
 from tests.conformance.infinity_model import build_stepper, ratios_of, unpack_bits
@@ -267,8 +269,32 @@ def run_self_correction(stepper: Stepper, case: Case, tensors: Tensors, checks: 
         checks.equal(f"{tag} targets", flat[1], tensors[f"{tag}/gt_bits"].float())
 
 
+def run_spectra(stepper: Stepper, case: Case, tensors: Tensors, checks: Checks) -> None:
+    """Method `dft`: the stages of a stepwise run, and their five spectra."""
+    call = case["call"]
+    state = stepper.begin([ImageRequest("case", 0)], _text(tensors, "text", call["lens"]))
+    grid = stepper.tokenizer_grid(stepper.num_stages - 1)
+    for stage, ratio in enumerate(ratios_of(call, stepper.config.schedule)):
+        state = stepper.advance(state, [{"prune_ratio": ratio, "guidance": True}])
+        parts = {"summed": state.codes}
+        checks.near("summed_codes", state.codes, tensors[f"dft/{stage}/summed_codes"], 1e-6)
+        ran = {number: codes for number, codes, _, _ in scale_codes(state.rows[0], grid)}
+        if stage in ran:
+            parts["codes"] = ran[stage]
+            checks.near("codes", ran[stage], tensors[f"dft/{stage}/codes"], 1e-6)
+        for part, codes in parts.items():
+            pixel, latent = pixel_spectrum(stepper.vae, codes, grid), latent_spectrum(codes)
+            checks.near(f"{part} pixel", pixel, tensors[f"dft/{stage}/{part}_pixel"], 3e-4)
+            checks.near(f"{part} latent", latent, tensors[f"dft/{stage}/{part}_latent"], 3e-4)
+    checks.near("final summed_codes", state.codes, tensors["final/summed_codes"], 1e-6)
+    # The last thing that the recorded run decoded were the codes of its last spectrum.
+    pooled = F.avg_pool2d(stepper.vae.decode(parts["codes"]), 16)
+    checks.near("final decode", pooled, tensors["final/decode_avgpool16"], 2e-5)
+
+
 RUNNERS = {
     "ar": run_generation,
+    "dft": run_spectra,
     "step": run_generation,
     "tf": run_teacher_forced,
     "vae": run_vae,
