@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import ConfigError, DataError, StrictError
-from eval.compute import Compute, compute_of
+from eval.compute import Compute
 from eval.folders import ImageFolder, find_images, printable
 from eval.metadata import Metadata, read_metadata
 from eval.prompts import Prompt, resolve_prompts
@@ -116,18 +116,11 @@ def require_overlap(comparison: Comparison) -> None:
 
 
 def _categories(key: str, metadata: Mapping[str, Metadata]) -> tuple[str, ...]:
-    for entries in metadata.values():
-        value = entries.entries[key].record.get("category") if key in entries.entries else None
-        names = value if isinstance(value, list) else [value]
-        found = tuple(printable(name) for name in names if isinstance(name, str) and name)
-        if found:
-            return found
-    return ()
+    found = (
+        entries.entries[key].categories for entries in metadata.values() if key in entries.entries
+    )
+    return next((categories for categories in found if categories), ())
 
 
 def _compute(folder: ImageFolder, metadata: Metadata) -> dict[str, Compute]:
-    return {
-        key: compute_of(metadata.entries[key].record)
-        for key in folder.images
-        if key in metadata.entries
-    }
+    return {key: metadata.entries[key].compute for key in folder.images if key in metadata.entries}

@@ -21,6 +21,7 @@ from eval.summary import SummarySettings
 from eval.tables import write_tables
 
 INTERRUPTED = 130
+UNFINISHED = "unfinished.jsonl"
 
 
 def main(args: list[str] | None = None, shipped_clip: Path | None = None) -> int:
@@ -80,6 +81,7 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
             ScoringSettings(device=device, **chosen),
             SummarySettings(options.paired, options.bootstrap, options.seed),
             not_computed,
+            journal=out / UNFINISHED,
             on_progress=lambda images: progress.advance(task, images),
         )
     write_tables(evaluation, out, options.legacy_outputs)
@@ -88,6 +90,7 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
     console.print(Text(f"report: {report}"), soft_wrap=True)
     if not evaluation.complete:
         return INTERRUPTED
+    (out / UNFINISHED).unlink()
     if options.strict and (len(evaluation.skipped) or evaluation.summary["warnings"]):
         raise StrictError(
             f"--strict: {len(evaluation.skipped)} figures were not computed and there are "

@@ -3,8 +3,9 @@
 import datetime
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,9 @@ from eval.comparison import Comparison, require_overlap
 from eval.figures import Figure, figures_of, image_table
 from eval.findings import findings, input_hash, missing_figures, without_values
 from eval.folders import printable
+from eval.journal import Journal, identity_of
 from eval.metrics.protocol import Metric
+from eval.rows import Rows
 from eval.scoring import Score, ScoringSettings, score_images
 from eval.summary import SummarySettings, summarise_comparison
 
@@ -49,6 +52,7 @@ def evaluate(
     scoring: ScoringSettings | None = None,
     summary: SummarySettings | None = None,
     not_computed: Mapping[str, str] | None = None,
+    journal: Path | None = None,
     on_progress: Callable[[int], None] = lambda images: None,
 ) -> Evaluation:
     """Score all images and summarise them. Ctrl-C ends the scoring and keeps what was done.
@@ -59,6 +63,8 @@ def evaluate(
         scoring: how files become numbers.
         summary: how numbers become means.
         not_computed: the reason for each metric that was asked for and is not among `metrics`.
+        journal: a file that keeps every finished score. If it holds scores of the same files and
+            settings, from a run that was interrupted or killed, those are not made again.
         on_progress: called with the number of keys done since the last call.
 
     Raises:
@@ -67,22 +73,22 @@ def evaluate(
     """
     require_overlap(comparison)
     scoring, summary = scoring or ScoringSettings(), summary or SummarySettings()
-    scores: list[Score] = []
-    complete = True
+    rows, complete = Rows(metrics), True
+    folders = len(comparison.folders)
     try:
-        for group in score_images(comparison, metrics, scoring):
-            scores += group
-            on_progress(len(group) // len(comparison.folders))
+        for scores in _all_scores(comparison, metrics, scoring, journal):
+            rows.add(scores)
+            on_progress(len(scores) // folders)
     except KeyboardInterrupt:
-        if not scores:
+        if not len(rows):
             raise
         complete = False
     not_computed = dict(not_computed or {})
-    images = image_table(scores, comparison, not_computed)
+    images = image_table(rows, comparison, not_computed)
     figures = figures_of(images, metrics)
-    warnings = [*comparison.warnings, *findings(scores, comparison)]
+    warnings = [*comparison.warnings, *findings(images, comparison)]
     if not complete:
-        done = f"{len(scores) // len(comparison.folders)} of {len(comparison.keys)} images"
+        done = f"{len(rows) // folders} of {len(comparison.keys)} images"
         warnings.insert(0, f"interrupted after {done}: run it again to compare all")
     return Evaluation(
         comparison=comparison,
@@ -93,10 +99,10 @@ def evaluate(
             "complete": complete,
             "warnings": [printable(warning) for warning in warnings],
             "definitions": {figure.name: asdict(figure) for figure in figures},
-            "not_computed": not_computed | without_values(scores, metrics),
-            **summarise_comparison(images, scores, comparison, figures, summary),
+            "not_computed": not_computed | without_values(images, metrics),
+            **summarise_comparison(images, comparison, figures, summary),
         },
-        skipped=missing_figures(scores, not_computed),
+        skipped=missing_figures(images, not_computed),
         environment={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
@@ -105,10 +111,30 @@ def evaluate(
             "scoring": asdict(scoring),
             "summary": asdict(summary),
             "metrics": {metric.name: metric.provenance for metric in metrics},
-            "inputs": {name: input_hash(scores, name) for name in comparison.folders},
+            "inputs": {name: input_hash(images, name) for name in comparison.folders},
         },
         complete=complete,
     )
+
+
+def _all_scores(
+    comparison: Comparison,
+    metrics: Sequence[Metric],
+    settings: ScoringSettings,
+    path: Path | None,
+) -> Iterator[list[Score]]:
+    """The scores of all images: those that the journal has, then the others."""
+    if path is None:
+        yield from score_images(comparison, metrics, settings)
+        return
+    with Journal(path, identity_of(comparison, metrics, settings)) as journal:
+        done = 0
+        for scores in journal.finished():
+            yield scores
+            done += 1
+        for scores in score_images(comparison, metrics, settings, first=done):
+            journal.append(scores, len(comparison.folders))
+            yield scores
 
 
 def _version(package: str) -> str | None:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from eval.comparison import Comparison
 from eval.metrics.protocol import Metric
-from eval.scoring import OK, Score
+from eval.rows import Rows
+from eval.scoring import OK
 
 
 @dataclass(frozen=True)
@@ -26,32 +28,25 @@ RECORDED = (
 
 
 def image_table(
-    scores: Sequence[Score], comparison: Comparison, not_computed: Iterable[str] = ()
+    rows: Rows, comparison: Comparison, not_computed: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """One row for each image of each folder: id, folder, status, figures, prompt, category.
+    """What is known of each image of each folder: the rows, what it cost, prompt and category.
 
     A metric of `not_computed` has a column, too, and it is empty.
     """
-    rows = []
-    for score in scores:
-        cost = comparison.compute[score.folder].get(score.key) if score.status == OK else None
-        prompt = comparison.prompts[score.key]
-        rows.append(
-            {
-                "id": score.key,
-                "folder": score.folder,
-                "status": score.status,
-                "identical": score.identical,
-                "compute_saved": cost.compute_saved if cost else None,
-                "latency_ms": cost.latency_ms if cost else None,
-                **dict.fromkeys(not_computed),
-                **score.values,
-                "category": "; ".join(comparison.categories.get(score.key, ())),
-                "prompt": prompt.text,
-                "prompt_source": prompt.source,
-            }
-        )
-    return pd.DataFrame(rows)
+    table = rows.table()
+    places = list(zip(table["folder"], table["id"], table["status"] == OK, strict=True))
+    costs = [comparison.compute[f].get(key) if ok else None for f, key, ok in places]
+    for position, name in enumerate(figure.name for figure in RECORDED):
+        values = [getattr(cost, name) if cost else None for cost in costs]
+        table.insert(4 + position, name, np.array(values, dtype=float))
+    for name in not_computed:
+        table[name] = np.nan
+    categories = {key: "; ".join(names) for key, names in comparison.categories.items()}
+    table["category"] = [categories.get(key, "") for key in table["id"]]
+    table["prompt"] = [comparison.prompts[key].text for key in table["id"]]
+    table["prompt_source"] = [comparison.prompts[key].source for key in table["id"]]
+    return table
 
 
 def figures_of(table: pd.DataFrame, metrics: Sequence[Metric]) -> list[Figure]:

@@ -9,81 +9,90 @@ import pandas as pd
 
 from eval.comparison import ORIGINAL, Comparison
 from eval.metrics.protocol import Metric
-from eval.scoring import OK, Score
+from eval.rows import parsed_reasons
+from eval.scoring import OK
 
 
-def missing_figures(scores: Sequence[Score], not_computed: Mapping[str, str]) -> pd.DataFrame:
+def missing_figures(table: pd.DataFrame, not_computed: Mapping[str, str]) -> pd.DataFrame:
     """One row for everything that was not computed: id, folder, figure, reason, detail."""
     rows = [
         ("all", "all", figure, "metric_unavailable", detail)
         for figure, detail in not_computed.items()
     ]
-    for score in scores:
-        if score.status != OK:
-            rows.append((score.key, score.folder, "all", score.status, score.detail))
+    lacking = table[(table["status"] != OK) | (table["reasons"] != "")]
+    for row in lacking.itertuples():
+        if row.status != OK:
+            rows.append((row.id, row.folder, "all", row.status, row.detail))
         rows += [
-            (score.key, score.folder, figure, reason, "")
-            for figure, reason in score.reasons.items()
-            if reason != score.status
+            (row.id, row.folder, figure, reason, "")
+            for figure, reason in parsed_reasons(row.reasons).items()
         ]
     return pd.DataFrame(rows, columns=["id", "folder", "figure", "reason", "detail"])
 
 
-def without_values(scores: Sequence[Score], metrics: Sequence[Metric]) -> dict[str, str]:
+def without_values(table: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, str]:
     """The reasons, counted, of each metric that not a single image has a value of."""
     result = {}
     for metric in metrics:
-        values = [score.values.get(metric.name) for score in scores]
-        if all(value is None for value in values):
-            reasons = Counter(s.reasons[metric.name] for s in scores if metric.name in s.reasons)
-            counts = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
-            result[metric.name] = f"no image has a value: {counts}"
+        if table[metric.name].notna().any():
+            continue
+        measured = table if not metric.needs_reference else table[table["folder"] != ORIGINAL]
+        counts: Counter[str] = Counter()
+        for (status, reasons), part in measured.groupby(["status", "reasons"]):
+            counts[parsed_reasons(reasons).get(metric.name, status)] += len(part)
+        text = ", ".join(f"{reason} ({count})" for reason, count in counts.items())
+        result[metric.name] = f"no image has a value: {text}"
     return result
 
 
-def findings(scores: Sequence[Score], comparison: Comparison) -> list[str]:
+def findings(table: pd.DataFrame, comparison: Comparison) -> list[str]:
     """Warnings that only the files can give: the same file twice, lossy pairs, transparency."""
     warnings = []
-    hashes = {
-        name: {s.key: s.file_sha256 for s in scores if s.folder == name and s.file_sha256}
-        for name in comparison.candidates
-    }
+    by_folder = {name: table[table["folder"] == name] for name in comparison.folders}
     for name in comparison.candidates:
-        pairs = [s.identical for s in scores if s.folder == name and s.identical is not None]
-        if any(pairs):
-            alarm = ": IS THIS A COMPARISON WITH ITSELF?" if all(pairs) else ""
+        pairs = by_folder[name]["identical"].dropna()
+        if pairs.any():
+            alarm = ": IS THIS A COMPARISON WITH ITSELF?" if pairs.all() else ""
             warnings.append(
-                f"{sum(pairs)} of {len(pairs)} images of {name} equal those of {ORIGINAL} in every "
-                f"pixel{alarm}"
+                f"{pairs.sum()} of {len(pairs)} images of {name} equal those of {ORIGINAL} in "
+                f"every pixel{alarm}"
             )
+    files = {
+        name: own[own["file_sha256"] != ""].set_index("id")["file_sha256"]
+        for name, own in by_folder.items()
+    }
     for first, second in itertools.combinations(comparison.candidates, 2):
-        common = hashes[first].keys() & hashes[second].keys()
-        same = [key for key in common if hashes[first][key] == hashes[second][key]]
+        common = files[first].index.intersection(files[second].index)
+        same = int((files[first][common] == files[second][common]).sum())
         if same:
-            alarm = ": ARE THESE THE SAME RUN?" if len(same) == len(common) else ""
+            alarm = ": ARE THESE THE SAME RUN?" if same == len(common) else ""
             warnings.append(
-                f"{len(same)} of {len(common)} files of {second} are byte for byte those of "
+                f"{same} of {len(common)} files of {second} are byte for byte those of "
                 f"{first}{alarm}"
             )
-    unpaired = {score.key for score in scores if score.status != OK}
+    unpaired = table[table["status"] != OK]["id"].nunique()
     if unpaired:
         warnings.append(
-            f"{len(unpaired)} of {len(comparison.keys)} images are missing, unreadable or of "
-            "another size in some folder: see skipped.csv"
+            f"{unpaired} of {len(comparison.keys)} images are missing, unreadable or of another "
+            "size in some folder: see skipped.csv"
         )
-    for name in comparison.folders:
-        own = [score for score in scores if score.folder == name]
-        lossy, alpha = sum(score.lossy for score in own), sum(score.has_alpha for score in own)
-        if lossy:
+    for name, own in by_folder.items():
+        if own["lossy"].any():
             warnings.append(
-                f"{lossy} files of {name} are JPEG or lossy WebP: figures measure the encoder too"
+                f"{own['lossy'].sum()} files of {name} are JPEG or lossy WebP: figures measure the "
+                "encoder too"
             )
-        if alpha:
-            warnings.append(f"{alpha} files of {name} have transparency, see the setting alpha")
+        if own["has_alpha"].any():
+            warnings.append(
+                f"{own['has_alpha'].sum()} files of {name} have transparency, see the setting alpha"
+            )
     return warnings
 
 
-def input_hash(scores: Sequence[Score], folder: str) -> str:
+def input_hash(table: pd.DataFrame, folder: str) -> str:
     """One hash for all images of a folder: of their keys and the hashes of their files."""
-    lines = [f"{score.key}\0{score.file_sha256}\n" for score in scores if score.folder == folder]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    own = table[table["folder"] == folder]
+    digest = hashlib.sha256()
+    for key, file_sha256 in zip(own["id"], own["file_sha256"], strict=True):
+        digest.update(f"{key}\0{file_sha256}\n".encode())
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ written on Linux are the same image. Two layouts are known: flat (`<key>.png`), 
 import os
 import re
 import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,25 @@ class ImageFolder:
 
     path: Path
     layout: str
-    images: dict[str, Path]
+    images: Mapping[str, Path]
     warnings: tuple[str, ...]
+
+
+class _Files(Mapping[str, Path]):
+    """Files of a folder by key. Only names are kept: a path takes five times the memory."""
+
+    def __init__(self, path: Path, names: dict[str, str]) -> None:
+        self._path = path
+        self._names = names
+
+    def __getitem__(self, key: str) -> Path:
+        return self._path / self._names[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def printable(text: str) -> str:
@@ -57,7 +75,7 @@ def find_images(path: str | Path, layout: str = "auto") -> ImageFolder:
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; give a folder of images")
     try:
-        flat = [(Path(file.name).stem, file) for file in _image_files(path)]
+        flat = [(Path(name).stem, name, link) for name, link in _image_files(path)]
         nested = [] if layout == "flat" or (layout == "auto" and flat) else _nested_files(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
@@ -65,40 +83,45 @@ def find_images(path: str | Path, layout: str = "auto") -> ImageFolder:
     return _unambiguous(path, chosen, nested if chosen == "nested" else flat)
 
 
-def _image_files(path: Path) -> list[Path]:
+def _image_files(path: Path) -> list[tuple[str, bool]]:
+    """The name of each image, and whether it is a link."""
     return sorted(
-        Path(entry.path)
+        (entry.name, entry.is_symlink())
         for entry in os.scandir(path)
         if not entry.name.startswith(".")
-        and Path(entry.name).suffix.lower() in EXTENSIONS
+        and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
         and entry.is_file()
     )
 
 
-def _nested_files(path: Path) -> list[tuple[str, Path]]:
+def _nested_files(path: Path) -> list[tuple[str, str, bool]]:
     found = []
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         match = _NESTED.fullmatch(entry.name)
         if match and entry.is_dir():
-            images = [file for file in _image_files(Path(entry.path)) if file.stem == "1"]
-            found += [(match[1], file) for file in images]
+            found += [
+                (match[1], f"{entry.name}/{name}", link or entry.is_symlink())
+                for name, link in _image_files(Path(entry.path))
+                if Path(name).stem == "1"
+            ]
     return found
 
 
-def _unambiguous(path: Path, layout: str, files: list[tuple[str, Path]]) -> ImageFolder:
+def _unambiguous(path: Path, layout: str, files: list[tuple[str, str, bool]]) -> ImageFolder:
+    """The best file of each key, of (stem, name, whether it is behind a link)."""
     warnings = []
     inside = path.resolve()
-    by_key: dict[str, list[Path]] = {}
-    for stem, file in files:
-        if file.resolve().is_relative_to(inside):
-            by_key.setdefault(printable(stem), []).append(file)
+    by_key: dict[str, list[str]] = {}
+    for stem, name, link in files:
+        if link and not (path / name).resolve().is_relative_to(inside):
+            warnings.append(f"{path / name} is a link to outside of the folder; left out")
         else:
-            warnings.append(f"{file} is a link to outside of the folder; left out")
+            by_key.setdefault(printable(stem), []).append(name)
     images = {}
-    for key, candidates in sorted(by_key.items()):
-        candidates.sort(key=lambda file: EXTENSIONS.index(file.suffix.lower()))
-        images[key] = candidates[0]
-        if len(candidates) > 1:
-            others = ", ".join(file.name for file in candidates[1:])
-            warnings.append(f"{candidates[0]} was taken for {key!r}; same name: {others}")
-    return ImageFolder(path, layout, images, tuple(warnings))
+    for key, names in sorted(by_key.items()):
+        names.sort(key=lambda name: EXTENSIONS.index(Path(name).suffix.lower()))
+        images[key] = names[0]
+        if len(names) > 1:
+            others = ", ".join(Path(name).name for name in names[1:])
+            warnings.append(f"{path / names[0]} was taken for {key!r}; same name: {others}")
+    return ImageFolder(path, layout, _Files(path, images), tuple(warnings))

@@ -76,6 +76,18 @@ def decode(path: Path, alpha: str = "drop") -> Decoded:
         return Decoded(None, printable(f"{type(error).__name__}: {error}"), sha256)
 
 
+def claimed_pixels(path: Path) -> int:
+    """How many pixels a file says that it has; 0 if `decode` will not decode it."""
+    try:
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            return 0
+        with Image.open(path) as image:
+            pixels = image.width * image.height
+            return pixels if pixels <= LARGEST_IMAGE_PIXELS else 0
+    except Exception:  # what is wrong with it, `decode` will say
+        return 0
+
+
 def resize(pixels: np.ndarray, height: int, width: int, resize_filter: str) -> np.ndarray:
     """Resize uint8 RGB [h, w, 3] to [height, width, 3] by a filter of Pillow, such as `lanczos`."""
     method = Image.Resampling[resize_filter.upper()]

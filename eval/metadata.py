@@ -9,7 +9,8 @@ folders of the nested layout each image's own `config.json`, then `config_all.js
   `image_paths`, `paths`
 - `{"prompt": {"prompt": ...}}` (`config.json`: one image)
 
-Ids are looked up, never opened: `../../x` is a name like any other.
+Ids are looked up, never opened: `../../x` is a name like any other. Of each record only what is
+used is kept, so that a hundred thousand of them fit into memory.
 """
 
 import json
@@ -18,23 +19,30 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from eval.compute import Compute, compute_of, seen_before
 from eval.folders import EXTENSIONS, ImageFolder, printable
 
 _NAMES = ("id", "file", "filename", "file_name", "name", "prompt_name")
 _PATH_LISTS = ("gen_image_paths", "image_paths", "paths")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What one image's metadata say.
 
     Attributes:
         source: the file, and where it is not the plain object form, its shape.
-        record: the fields as they were read; nothing about them has been checked.
+        prompt: the prompt; empty where there is none.
+        seed: the seed as it was read, of whatever type; None where there is none.
+        categories: the names of its categories.
+        compute: what it cost.
     """
 
     source: str
-    record: dict[str, Any]
+    prompt: str
+    seed: Any
+    categories: tuple[str, ...]
+    compute: Compute
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def read_metadata(folder: ImageFolder) -> Metadata:
         if isinstance(value, dict):
             prompt = value.get("prompt")
             record = prompt if isinstance(prompt, dict) else value
-            entries[key] = Entry("config.json", record)
+            entries[key] = _entry("config.json", record)
     return Metadata(entries, tuple(warnings))
 
 
@@ -85,9 +93,24 @@ def _by_key(value: Any, source: str) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     by_base_name: dict[str, Entry] = {}
     for name, record in records(value):
-        entries[printable(name)] = Entry(source, record)
-        by_base_name.setdefault(printable(_base_name(name)), Entry(source, record))
+        entry = _entry(source, record)
+        entries[printable(name)] = entry
+        by_base_name.setdefault(printable(_base_name(name)), entry)
     return by_base_name | entries
+
+
+def _entry(source: str, record: dict[str, Any]) -> Entry:
+    prompt, category = record.get("prompt"), record.get("category")
+    names = category if isinstance(category, list) else [category]
+    return Entry(
+        source=source,
+        prompt=printable(prompt) if isinstance(prompt, str) else "",
+        seed=record.get("seed"),
+        categories=seen_before(
+            tuple(printable(name) for name in names if isinstance(name, str) and name)
+        ),
+        compute=compute_of(record),
+    )
 
 
 def _parse(text: str, duplicates: list[str]) -> tuple[Any, str]:

@@ -4,16 +4,16 @@ The metadata of the Original folder come first, then those of the candidates in 
 the file name with spaces for underscores. Each prompt remembers where it came from.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from eval.folders import printable
 from eval.metadata import Metadata
 
 FILE_NAME = "file name"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt, and its source: `<folder>/<file>` or `file name`."""
 
@@ -24,10 +24,7 @@ class Prompt:
 def prompt_in(metadata: Metadata, key: str) -> Prompt | None:
     """The prompt that a folder's metadata give for this image, if they do."""
     entry = metadata.entries.get(key)
-    text = entry.record.get("prompt") if entry else None
-    return (
-        Prompt(printable(text), entry.source) if entry and isinstance(text, str) and text else None
-    )
+    return Prompt(entry.prompt, entry.source) if entry and entry.prompt else None
 
 
 def resolve_prompts(
@@ -51,7 +48,7 @@ def resolve_prompts(
             disagreeing.append(key)
         folder, prompt = next(iter(given.items()), (None, None))
         prompts[key] = (
-            Prompt(prompt.text, f"{folder}/{prompt.source}")
+            Prompt(prompt.text, sys.intern(f"{folder}/{prompt.source}"))
             if prompt
             else Prompt(key.replace("_", " "), FILE_NAME)
         )

@@ -70,7 +70,7 @@ def _differing_seeds(
     entries = [metadata[which].entries for which in (original, name)]
     differing = []
     for key in sorted(common):
-        seeds = [by_key[key].record.get("seed") if key in by_key else None for by_key in entries]
+        seeds = [by_key[key].seed if key in by_key else None for by_key in entries]
         if None not in seeds and seeds[0] != seeds[1]:
             differing.append(key)
     return differing

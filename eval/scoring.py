@@ -4,15 +4,17 @@ Memory is that of a few images, whatever the number of files.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from base.errors import ConfigError, DataError
 from eval.comparison import ORIGINAL, Comparison
-from eval.images import ALPHA_RULES, Decoded, decode, resize
+from eval.images import ALPHA_RULES, Decoded, claimed_pixels, decode, resize
 from eval.measure import Sample, measure
 from eval.metrics.protocol import Metric
+
+_PIXELS_AT_ONCE = 2**26  # in all folders; twice as many are in memory while others are decoded
 
 OK = "ok"
 CHOICES = {
@@ -32,7 +34,7 @@ class ScoringSettings:
         on_size_mismatch: `skip`, `error`, or `resize` the candidate to the Original's size.
         resize_filter: `bilinear`, `bicubic` or `lanczos`.
         on_bad_image: `skip` or `error`.
-        batch_size: images of each folder that are in memory at once.
+        batch_size: images of each folder that are measured at once; fewer where they are large.
         workers: threads that decode.
         device: where metrics run.
     """
@@ -57,8 +59,7 @@ class ScoringSettings:
             )
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """What was found of one image in one folder.
 
     Attributes:
@@ -89,30 +90,83 @@ class Score:
 
 
 def score_images(
-    comparison: Comparison, metrics: Sequence[Metric], settings: ScoringSettings
+    comparison: Comparison,
+    metrics: Sequence[Metric],
+    settings: ScoringSettings,
+    first: int = 0,
 ) -> Iterator[list[Score]]:
-    """Yield the scores of all folders for the next few keys, in the order of the keys.
+    """Yield the scores of the next few keys: all folders of a key, then all of the next key.
+
+    While some are measured, the next ones are decoded.
+
+    Args:
+        comparison: what is compared.
+        metrics: what is measured.
+        settings: how.
+        first: how many keys to leave out at the beginning.
 
     Raises:
         DataError: a bad image or a size mismatch, where the settings make those an error.
     """
-    step = settings.batch_size
     with ThreadPoolExecutor(settings.workers) as pool:
-        for start in range(0, len(comparison.keys), step):
-            keys = comparison.keys[start : start + step]
-            decoded = {
-                name: _decode(pool, [folder.images.get(key) for key in keys], settings.alpha)
-                for name, folder in comparison.folders.items()
-            }
-            yield [
-                score
+        batches = _batches(comparison, settings, pool, first)
+        coming = _decode_ahead(comparison, next(batches, ()), settings, pool)
+        while coming.keys:
+            keys, decoded = coming.keys, coming.wait()
+            coming = _decode_ahead(comparison, next(batches, ()), settings, pool)
+            by_folder = [
+                _score_folder(comparison, name, keys, decoded, metrics, settings)
                 for name in comparison.folders
-                for score in _score_folder(comparison, name, keys, decoded, metrics, settings)
             ]
+            yield [score for scores in zip(*by_folder, strict=True) for score in scores]
 
 
-def _decode(pool: Executor, paths: list[Path | None], alpha: str) -> list[Decoded | None]:
-    return list(pool.map(lambda path: decode(path, alpha) if path else None, paths))
+class _Coming(NamedTuple):
+    """Keys whose images are being decoded."""
+
+    keys: Sequence[str]
+    images: dict[str, list[Future[Decoded] | None]]
+
+    def wait(self) -> dict[str, list[Decoded | None]]:
+        return {
+            name: [future.result() if future else None for future in futures]
+            for name, futures in self.images.items()
+        }
+
+
+def _decode_ahead(
+    comparison: Comparison, keys: Sequence[str], settings: ScoringSettings, pool: Executor
+) -> _Coming:
+    images = {
+        name: [
+            pool.submit(decode, folder.images[key], settings.alpha)
+            if key in folder.images
+            else None
+            for key in keys
+        ]
+        for name, folder in comparison.folders.items()
+    }
+    return _Coming(keys, images)
+
+
+def _batches(
+    comparison: Comparison, settings: ScoringSettings, pool: Executor, first: int
+) -> Iterator[Sequence[str]]:
+    """The next keys, as many as `batch_size` and the memory for their pixels allow."""
+    for start in range(first, len(comparison.keys), settings.batch_size):
+        keys = comparison.keys[start : start + settings.batch_size]
+        files = [
+            [folder.images[key] for folder in comparison.folders.values() if key in folder.images]
+            for key in keys
+        ]
+        pixels = list(pool.map(lambda paths: sum(map(claimed_pixels, paths)), files))
+        begin, total = 0, 0
+        for index, count in enumerate(pixels):
+            if index > begin and total + count > _PIXELS_AT_ONCE:
+                yield keys[begin:index]
+                begin, total = index, 0
+            total += count
+        yield keys[begin:]
 
 
 def _score_folder(

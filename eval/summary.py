@@ -12,7 +12,6 @@ from base.errors import ConfigError
 from eval.comparison import Comparison
 from eval.figures import Figure, values_by_folder
 from eval.folders import printable
-from eval.scoring import Score
 from eval.statistics import compare_pairs, summarise
 
 PAIRINGS = ("intersection", "per-candidate")
@@ -44,7 +43,6 @@ class SummarySettings:
 
 def summarise_comparison(
     table: pd.DataFrame,
-    scores: Sequence[Score],
     comparison: Comparison,
     figures: Sequence[Figure],
     settings: SummarySettings,
@@ -53,7 +51,7 @@ def summarise_comparison(
     means = _means(table, comparison.folders, figures, settings)
     folders = {}
     for name, folder in comparison.folders.items():
-        own = [score for score in scores if score.folder == name]
+        own = table[table["folder"] == name]
         provenance = comparison.provenance[name]
         folders[name] = {
             "path": printable(str(folder.path)),
@@ -61,8 +59,8 @@ def summarise_comparison(
             "images": len(folder.images),
             "controller": provenance.get("controller", ""),
             "fingerprint": provenance.get("fingerprint", ""),
-            "statuses": dict(Counter(score.status for score in own)),
-            "identical_to_original": sum(bool(score.identical) for score in own),
+            "statuses": dict(Counter(own["status"])),
+            "identical_to_original": int(own["identical"].sum()),
             "figures": means[name],
         }
     return {

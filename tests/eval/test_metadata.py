@@ -43,7 +43,7 @@ def test_any_bytes_are_read_or_warned_about(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("any")
     (path / "meta_data.json").write_bytes(content)
     metadata = read_metadata(find_images(path))
-    assert all(isinstance(entry.record, dict) for entry in metadata.entries.values())
+    assert all(isinstance(entry.prompt, str) for entry in metadata.entries.values())
     assert all(key.encode("utf-8") for key in metadata.entries if key)
 
 
