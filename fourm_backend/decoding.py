@@ -1,0 +1,157 @@
+"""The pieces of one decoding step: reading the context, asking, mixing, choosing.
+
+Glossary of shapes: B rows, N context tokens, n asked positions, L positions of the target, D width,
+V vocabulary. Masks are True where something is not used.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from base.errors import GenerationError
+from fourm_backend.layers import KeysValues
+from fourm_backend.model import FourM
+from fourm_backend.packing import Sample, pack_inputs
+from fourm_backend.sampling import Noise, draw, probabilities
+from fourm_backend.schedule import Scale, Step
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the decoder looks at: keys and values, one a block, and [B, 1, N] which to ignore."""
+
+    keys: Sequence[KeysValues]
+    ignored: Tensor | None
+
+
+def read_context(model: FourM, sample: Sample) -> Context:
+    """Run the encoder on what is visible in the sample."""
+    packed = pack_inputs(model, sample)
+    ignored = packed.ignored if bool(packed.ignored.any()) else None
+    content, places, ignored = model.with_registers(packed.content, packed.places, ignored)
+    if content.shape[1] == 0:
+        return Context(model.context_keys(content), None)
+    encoded, _ = model.encode(content + places, ignored)
+    return Context(model.context_keys(model.context(encoded, places)), ignored)
+
+
+def ask(model: FourM, context: Context, domain: str, positions: Tensor) -> Tensor:
+    """Logits [B, n, V] of these positions [B, n] of a target; they see one another."""
+    decoder = model.target(domain)
+    queries = model.mask_token + decoder.fixed_places(1)[0][positions]
+    output, _ = model.decode(queries, context.keys, context.ignored)
+    return decoder.to_logits(output)
+
+
+def mix(logits: Sequence[Tensor], scale: Scale) -> Tensor:
+    """Classifier-free guidance.
+
+    Args:
+        logits: with a condition, then without; or one for each condition, then without.
+        scale: one number, or one a condition.
+    """
+    *conditional, without = logits
+    if not conditional:
+        return without
+    if not isinstance(scale, list):
+        return without + scale * (conditional[0] - without)
+    pairs = zip(scale, conditional, strict=False)
+    return without + torch.stack([weight * (given - without) for weight, given in pairs]).sum(0)
+
+
+def choose_positions(
+    unfinished: Tensor, step: Step, noise: Noise, rows_are_told: str = "the sample"
+) -> Tensor:
+    """[B, n]: the positions that a step asks.
+
+    Args:
+        unfinished: [B, L] bool, True where something is still to be made.
+        step: `maskgit` asks all of them, `roar` the first `num_tokens` of a random order.
+        noise: gives the order.
+        rows_are_told: for the error message.
+
+    Raises:
+        GenerationError: rows in which different numbers of tokens are left.
+    """
+    counts = unfinished.sum(1).tolist()
+    if len(set(counts)) > 1:
+        raise GenerationError(
+            f"{step.target_domain}: rows of {rows_are_told} have {counts} tokens left to make; "
+            "rows of one batch need equal numbers. Run rows with unequal targets apart"
+        )
+    if step.scheme == "maskgit":
+        return (~unfinished).to(torch.uint8).argsort(dim=1, stable=True)[:, : counts[0]]
+    assert step.num_tokens is not None
+    order = noise.order(step.target_domain, len(unfinished), unfinished.shape[1])
+    order = torch.where(unfinished, order.to(unfinished.device), 2.0)
+    return order.argsort(dim=1)[:, : min(step.num_tokens, counts[0])]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a step drew.
+
+    Attributes:
+        positions: [B, k] that are fixed from now on.
+        tokens: [B, k].
+        all_positions: [B, n] that were asked.
+        all_tokens: [B, n].
+        confidence: [B, n] chance that each drawn token had.
+    """
+
+    positions: Tensor
+    tokens: Tensor
+    all_positions: Tensor
+    all_tokens: Tensor
+    confidence: Tensor
+
+
+def draw_tokens(
+    logits: Tensor,
+    positions: Tensor,
+    step: Step,
+    noise: Noise,
+    top_k: int | float,
+    top_p: float,
+) -> Drawn:
+    """Draw a token for every asked position, and keep those that the step fixes.
+
+    Raises:
+        GenerationError: logits that are not finite.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise GenerationError(
+            f"{step.target_domain}: logits are not finite. Check the weights, or compute in float32"
+        )
+    logits = logits.float()
+    chances = probabilities(logits, step.temperature, top_k, top_p)
+    exponential = None
+    if chances is not None:
+        exponential = noise.exponential(step.target_domain, positions, logits.shape[-1])
+        exponential = exponential.to(logits.device)
+    tokens, confidence = draw(logits, chances, exponential)
+    kept = positions, tokens
+    if step.scheme == "maskgit":
+        assert step.num_tokens is not None
+        best = confidence.topk(min(step.num_tokens, positions.shape[1]), dim=1).indices
+        kept = positions.gather(1, best), tokens.gather(1, best)
+    return Drawn(*kept, positions, tokens, confidence)
+
+
+def write_tokens(
+    entry: Mapping[str, Tensor], drawn: Drawn, show: bool = False
+) -> dict[str, Tensor]:
+    """The target after a step; with `show` also what was drawn and not kept, for display."""
+    ids = entry["tensor"].clone()
+    flat = ids.view(len(ids), -1)
+    flat.scatter_(1, drawn.positions, drawn.tokens.to(ids.dtype))
+    if show:
+        flat.scatter_(1, drawn.all_positions, drawn.all_tokens.to(ids.dtype))
+    return {
+        **entry,
+        "tensor": ids,
+        "input_mask": entry["input_mask"].scatter(1, drawn.positions, False),
+        "target_mask": entry["target_mask"].scatter(1, drawn.positions, True),
+    }

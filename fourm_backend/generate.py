@@ -1,0 +1,344 @@
+"""Any modality from any other, as documented: guided, multi-guided, step by step, dense instances.
+
+The samples that are passed in are left as they are.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from base.errors import ConfigError, DataError, GenerationError
+from fourm_backend.autoregression import write_text
+from fourm_backend.decoding import (
+    ask,
+    choose_positions,
+    draw_tokens,
+    mix,
+    read_context,
+    write_tokens,
+)
+from fourm_backend.modalities import TEXT_LIKE
+from fourm_backend.model import FourM
+from fourm_backend.packing import Sample
+from fourm_backend.samples import emptied, empty_target, expand_to_batch
+from fourm_backend.sampling import Noise, SequentialNoise
+from fourm_backend.schedule import Step
+from fourm_backend.text import SENTINELS, full_text, merge_spans, sentinel_ids
+
+Record = Callable[[str, Any], None]
+Made = dict[str, Mapping[str, Tensor]]
+
+
+def _no_record(name: str, value: Any) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A model and how tokens are drawn.
+
+    Attributes:
+        model: the model.
+        noise: where randomness comes from.
+        top_k: see `filter_logits`.
+        top_p: see `filter_logits`.
+        sentinels: ids of sentinels in text.
+        show: also write what a step drew and did not keep into `tensor` (masks say what counts).
+        record: called with names and values on the way, for tests.
+    """
+
+    model: FourM
+    noise: Noise
+    top_k: int | float = 0.0
+    top_p: float = 0.0
+    sentinels: Collection[int] = SENTINELS
+    show: bool = False
+    record: Record = _no_record
+
+    def step(self, sample: Sample, step: Step) -> Made:
+        """One step of a schedule.
+
+        Raises:
+            DataError: the sample lacks the target.
+            GenerationError: see `choose_positions` and `draw_tokens`.
+        """
+        check_step(self.model, sample, step)
+        if isinstance(step.cfg_scale, list):
+            raise ConfigError(
+                f"cfg_scale {step.cfg_scale} has one weight a condition; use "
+                "generate_multi_guided for that, or give one number"
+            )
+        passes: list[Sample] = [sample]
+        if step.guided:
+            modalities = self.model.config.modalities
+            left = emptied(sample, step.cfg_cond_domains, modalities, step.target_domain)
+            passes.append(left)
+        return {**sample, step.target_domain: self.target_after(passes, step)}
+
+    @torch.no_grad()
+    def target_after(self, passes: Sequence[Sample], step: Step) -> Mapping[str, Tensor]:
+        """The target after a step, from one pass, or several that are mixed (the last: without)."""
+        entry = passes[-1][step.target_domain]
+        if self.model.config.outputs[step.target_domain].type in TEXT_LIKE:
+            contexts = [read_context(self.model, sample) for sample in passes]
+            how = self.top_k, self.top_p, self.sentinels, self.record
+            return write_text(self.model, entry, contexts, step, self.noise, *how)
+        positions = choose_positions(~entry["target_mask"], step, self.noise)
+        if positions.shape[1] == 0:
+            return entry
+        logits = []
+        for sample in passes:
+            logits.append(
+                ask(self.model, read_context(self.model, sample), step.target_domain, positions)
+            )
+            self.record("pass", (logits[-1], positions))
+        mixed = mix(logits, step.cfg_scale)
+        drawn = draw_tokens(mixed, positions, step, self.noise, self.top_k, self.top_p)
+        self.record("drawn", drawn)
+        return write_tokens(entry, drawn, self.show and step.scheme == "maskgit")
+
+
+def check_step(model: FourM, sample: Sample, step: Step) -> None:
+    """Refuse a step that this sample or model cannot take, naming the modality."""
+    model.target(step.target_domain)
+    if step.target_domain not in sample:
+        raise DataError(
+            f"the sample has no target {step.target_domain!r}; it has {list(sample)}. Add it with "
+            "empty_target"
+        )
+    unknown = [name for name in sample if name not in model.config.modalities]
+    if unknown:
+        raise DataError(
+            f"the sample has modalities that the model does not know: {unknown}; it knows "
+            f"{sorted(model.config.modalities)}"
+        )
+
+
+def generate(
+    model: FourM,
+    sample: Sample,
+    schedule: Sequence[Step],
+    top_k: int | float = 0.0,
+    top_p: float = 0.0,
+    text_tokenizer: Any = None,
+    seed: int | None = None,
+    noise: Noise | None = None,
+    record: Record = _no_record,
+) -> Made:
+    """Run a schedule.
+
+    Args:
+        model: the model.
+        sample: what is given, and the targets, empty.
+        schedule: from `build_chained_generation_schedules`.
+        top_k: see `filter_logits`.
+        top_p: see `filter_logits`.
+        text_tokenizer: names the sentinels; None takes the ids of the published tokenizer.
+        seed: step i draws from the stream of `seed + i`, as published; None draws anew.
+        noise: instead of the seed, such as `SiteNoise`.
+        record: called with names and values on the way.
+
+    Returns:
+        The sample with the targets made.
+
+    Raises:
+        ConfigError: a target that the model cannot make, or a setting out of range.
+        DataError: a sample that does not fit.
+        GenerationError: rows that cannot run together, or values that are not finite.
+    """
+    made: Made = dict(sample)
+    sampler = _sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
+    for step in _steps(sampler, sample, schedule):
+        made = step
+    return made
+
+
+def generate_iter(
+    model: FourM,
+    sample: Sample,
+    schedule: Sequence[Step],
+    top_k: int | float = 0.0,
+    top_p: float = 0.0,
+    text_tokenizer: Any = None,
+    seed: int | None = None,
+    noise: Noise | None = None,
+    record: Record = _no_record,
+) -> Iterator[Made]:
+    """As `generate`, giving the sample after each step.
+
+    In MaskGIT steps `tensor` also holds what was drawn and not kept: a picture to look at.
+    """
+    sampler = _sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
+    yield from _steps(replace(sampler, show=True), sample, schedule)
+
+
+def _sampler(
+    model: FourM,
+    top_k: int | float,
+    top_p: float,
+    text_tokenizer: Any,
+    seed: int | None,
+    noise: Noise | None,
+    record: Record,
+) -> Sampler:
+    sentinels = SENTINELS if text_tokenizer is None else sentinel_ids(text_tokenizer)
+    chosen = SequentialNoise(seed) if noise is None else noise
+    return Sampler(model, chosen, top_k, top_p, sentinels, record=record)
+
+
+def _steps(sampler: Sampler, sample: Sample, schedule: Sequence[Step]) -> Iterator[Made]:
+    for step in schedule:
+        check_step(sampler.model, sample, step)  # before the first token is made
+    made: Made = dict(sample)
+    for index, step in enumerate(schedule):
+        sampler.noise.begin_step(index)
+        made = sampler.step(made, step)
+        sampler.record("step", made[step.target_domain])
+        yield made
+
+
+def generate_multi_guided(
+    model: FourM,
+    uncond: Sample,
+    conds: Sequence[Sample],
+    schedule: Sequence[Step],
+    top_k: int | float = 0.0,
+    top_p: float = 0.0,
+    seed: int | None = None,
+    noise: Noise | None = None,
+    record: Record = _no_record,
+) -> Made:
+    """Guidance with a weight for each condition; image-like targets only.
+
+    When a target is finished it becomes a condition of its own, so that the steps of the next one
+    have one weight more.
+
+    Args:
+        model: the model.
+        uncond: all targets, empty, and each text condition in emptied form.
+        conds: one sample for each condition, with only that.
+        schedule: steps with a list as `cfg_scale`.
+        top_k: see `filter_logits`.
+        top_p: see `filter_logits`.
+        seed: as for `generate`.
+        noise: as for `generate`.
+        record: as for `generate`.
+
+    Returns:
+        `uncond` with the targets made; only the last one is left visible.
+
+    Raises:
+        ConfigError: a text-like target, or a scale without weights.
+    """
+    sampler = _sampler(model, top_k, top_p, None, seed, noise, record)
+    without: Made = dict(uncond)
+    given: list[Made] = [dict(sample) for sample in conds]
+    current: str | None = None
+    for index, step in enumerate(schedule):
+        target = step.target_domain
+        check_step(model, without, step)
+        if model.config.outputs[target].type in TEXT_LIKE or not isinstance(step.cfg_scale, list):
+            raise ConfigError(
+                f"step {index} ({target}): multi-guided steps make image-like targets and have a "
+                f"list of weights; cfg_scale is {step.cfg_scale}"
+            )
+        if target != current:
+            if current is not None:
+                given = _finish_target(without, given, current)
+            for sample in given:
+                sample[target] = without[target]
+            current = target
+        sampler.noise.begin_step(index)
+        entry = sampler.target_after([*given, without], step)
+        for sample in (*given, without):
+            sample[target] = entry
+        record("step", entry)
+    return without
+
+
+def _finish_target(without: Made, given: list[Made], finished: str) -> list[Made]:
+    """A finished target leaves all samples and becomes a condition of its own."""
+    entry = without[finished]
+    hidden = {**entry, "input_mask": torch.ones_like(entry["input_mask"])}
+    if not bool(entry["target_mask"].all()):
+        raise GenerationError(
+            f"{finished} is not finished when the schedule goes on to another target; its steps "
+            "must make all of its tokens"
+        )
+    visible = {**entry, "input_mask": torch.zeros_like(entry["input_mask"])}
+    for sample in given:
+        del sample[finished]
+    without[finished] = hidden
+    return [*given, {finished: visible}]
+
+
+def generate_sam_dense(
+    model: FourM,
+    sample: Sample,
+    schedule: Sequence[Step],
+    text_tokenizer: Any = None,
+    batch_size: int = 16,
+    key: str = "sam_instance",
+    top_k: int | float = 0.0,
+    top_p: float = 0.0,
+    seed: int | None = None,
+    noise: Noise | None = None,
+    record: Record = _no_record,
+) -> Made:
+    """Many drawings of one sequence, all put together: instances all over a picture.
+
+    Args:
+        model: the model.
+        sample: of one row.
+        schedule: only the steps for `key` are run.
+        text_tokenizer: as for `generate`.
+        batch_size: how many drawings.
+        key: the sequence.
+        top_k: see `filter_logits`.
+        top_p: see `filter_logits`.
+        seed: as for `generate`.
+        noise: as for `generate`.
+        record: as for `generate`.
+
+    Returns:
+        The sample with `key` as one sequence; it is no condition for further targets.
+
+    Raises:
+        ConfigError: no step for `key`.
+    """
+    steps = [step for step in schedule if step.target_domain == key]
+    if not steps:
+        raise ConfigError(f"the schedule has no step for {key!r}")
+    many = expand_to_batch(sample, batch_size)
+    arguments = (top_k, top_p, text_tokenizer, seed, noise, record)
+    made = generate(model, many, steps, *arguments)[key]
+    sentinels = SENTINELS if text_tokenizer is None else sentinel_ids(text_tokenizer)
+    tokens: list[int] = []
+    for ids, hidden in zip(made["tensor"], made["input_mask"], strict=True):
+        tokens += merge_spans(ids[~hidden].tolist(), [], sentinels)
+    return {**sample, key: full_text([tokens], made["tensor"].device)}
+
+
+def empty_targets(
+    model: FourM, sample: Sample, schedule: Sequence[Step], lengths: Mapping[str, int] | None = None
+) -> Made:
+    """Add the targets of a schedule to a sample of conditions, empty.
+
+    Args:
+        model: knows the modalities.
+        sample: the conditions; empty for unconditional generation, which then has one row.
+        schedule: whose targets.
+        lengths: tokens of a target; where there is none, as many as the modality has.
+    """
+    rows = len(next(iter(sample.values()))["tensor"]) if sample else 1
+    device = str(model.mask_token.device)
+    made: Made = dict(sample)
+    for step in schedule:
+        if step.target_domain not in made:
+            modality = model.target(step.target_domain).modality
+            count = (lengths or {}).get(step.target_domain)
+            made[step.target_domain] = empty_target(modality, rows, count, device)
+    return made
