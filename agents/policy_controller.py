@@ -47,13 +47,14 @@ class PolicyController:
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
         self._preference_column = definition.observation.index("preference")
-        low, high = np.min(definition.preference), np.max(definition.preference)
+        low, high = float(np.min(definition.preference)), float(np.max(definition.preference))
+        self.preference_range = (low, high)
         if preference is not None and not low <= preference <= high:
             raise ConfigError(
                 f"{name}: preference {preference:g}; this policy was trained for {low:g} to "
                 f"{high:g}. Choose one of these, or train with --environment.preference"
             )
-        self.preference = float((low + high) / 2) if preference is None else preference
+        self.preference = (low + high) / 2 if preference is None else preference
 
     def decide(self, situation: Situation) -> list[Decision]:
         """Ask the policy once for all rows."""

@@ -4,11 +4,11 @@ A front is what one method can reach on some requests: P points between which it
 random. The best mix of fixed schedules is the honest rival of an adaptive policy, and the oracle,
 who knows the outcome of every schedule for every request, is the bound of any.
 
-Glossary: N requests, L schedules, P points of a front, Q budgets. Compute is a share of the full
+Glossary: N requests, P points of a front, Q budgets, R resamples. Compute is a share of the full
 cost of the request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,41 +22,77 @@ class Front:
 
     Attributes:
         name: of the method.
-        compute: [N, P] cost of each request at each point.
-        fidelity: [N, P].
         labels: of the points.
+        compute: [N, P] cost of each request at each point.
+        figures: by name, [N, P] fidelity; the primary one first.
+        mixes: whether points may be mixed at random; if not, a budget gets the dearest point
+            within it.
     """
 
     name: str
-    compute: np.ndarray
-    fidelity: np.ndarray
     labels: tuple[str, ...]
+    compute: np.ndarray
+    figures: Mapping[str, np.ndarray]
+    mixes: bool = True
 
     def __post_init__(self) -> None:
         expected = (len(self.compute), len(self.labels))
-        if self.compute.shape != expected or self.fidelity.shape != expected:
-            raise ValueError(
-                f"{self.name}: compute {self.compute.shape} and fidelity {self.fidelity.shape}; "
-                f"expected {expected}"
-            )
+        shapes = [self.compute.shape, *(values.shape for values in self.figures.values())]
+        if any(shape != expected for shape in shapes):
+            raise ValueError(f"{self.name}: arrays of shapes {shapes}; expected {expected}")
 
-    def means(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def primary(self) -> str:
+        """The name of the figure that claims rest on."""
+        return next(iter(self.figures))
+
+    def means(self, figure: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """Mean compute and mean fidelity of each point, [P] each.
 
         Args:
-            weights: [..., N] of the requests, that add up to 1; then [..., P].
+            figure: its name.
+            weights: [R, N] of the requests, whose rows add up to 1; then [R, P] each.
         """
+        fidelity = self.figures[figure]
         if weights is None:
-            return self.compute.mean(0), self.fidelity.mean(0)
-        return weights @ self.compute, weights @ self.fidelity
+            return self.compute.mean(0), fidelity.mean(0)
+        return weights @ self.compute, weights @ fidelity
+
+
+def select(
+    schedules: Front, name: str, leaves: np.ndarray, labels: Sequence[str], mixes: bool = True
+) -> Front:
+    """A front of some schedules of another.
+
+    Args:
+        schedules: a point for each schedule.
+        name: of the new method.
+        leaves: [P] the same points for every request, or [N, P] for each its own.
+        labels: [P] of the new points.
+        mixes: see `Front`.
+    """
+    number = len(schedules.compute)
+    chosen = np.broadcast_to(leaves, (number, leaves.shape[-1]))
+    figures = {
+        name: np.take_along_axis(values, chosen, 1) for name, values in schedules.figures.items()
+    }
+    compute = np.take_along_axis(schedules.compute, chosen, 1)
+    return Front(name, tuple(labels), compute, figures, mixes)
+
+
+def pareto_points(compute: np.ndarray, fidelity: np.ndarray) -> list[int]:
+    """The points [P] that no cheaper or equally cheap one equals, from the cheapest to the best."""
+    points: list[int] = []
+    for point in np.lexsort((-fidelity, compute)).tolist():
+        if not points or fidelity[point] > fidelity[points[-1]]:
+            points.append(point)
+    return points
 
 
 def upper_hull(compute: np.ndarray, fidelity: np.ndarray) -> list[int]:
     """The points [P] that no mix of others beats, from the cheapest to the best one."""
     hull: list[int] = []
-    for point in np.lexsort((-fidelity, compute)).tolist():
-        if hull and fidelity[point] <= fidelity[hull[-1]]:
-            continue
+    for point in pareto_points(compute, fidelity):
         while len(hull) >= 2 and _below(compute, fidelity, hull[-2], hull[-1], point):
             hull.pop()
         hull.append(point)
@@ -69,78 +105,77 @@ def _below(compute: np.ndarray, fidelity: np.ndarray, left: int, middle: int, ri
     return bool((fidelity[middle] - fidelity[left]) * (compute[right] - compute[left]) <= rise)
 
 
-def mix_front(
-    training: Front, compute: np.ndarray, fidelity: np.ndarray, name: str = "best mix"
-) -> Front:
+def best_mix(training: Front, measured: Front, name: str = "best mix") -> Front:
     """The best random mix of fixed schedules: chosen on training requests, measured on others.
 
     Args:
-        training: a point for each of L schedules.
-        compute: [N, L] of the same schedules on the requests to be measured.
-        fidelity: [N, L].
+        training: a point for each schedule, on the requests to choose by the primary figure.
+        measured: the same schedules on the requests to be measured.
         name: of the method.
     """
-    hull = upper_hull(*training.means())
-    labels = tuple(training.labels[point] for point in hull)
-    return Front(name, compute[:, hull], fidelity[:, hull], labels)
+    hull = upper_hull(*training.means(training.primary))
+    return select(measured, name, np.array(hull), [training.labels[point] for point in hull])
 
 
-def oracle_front(compute: np.ndarray, fidelity: np.ndarray, name: str = "oracle") -> Front:
-    """The best schedule of each request at every price of compute.
+def best_static(training: Front, measured: Front, name: str = "best static") -> Front:
+    """As `best_mix` without mixing: for each budget one schedule."""
+    points = pareto_points(*training.means(training.primary))
+    labels = [training.labels[point] for point in points]
+    return select(measured, name, np.array(points), labels, mixes=False)
 
-    Args:
-        compute: [N, L] of all schedules.
-        fidelity: [N, L].
-        name: of the method.
-    """
-    rows = np.arange(len(compute))
-    chosen = np.stack([(fidelity - price * compute).argmax(1) for price in PRICES], axis=1)
-    _, first = np.unique(chosen, axis=1, return_index=True)  # many prices choose the same
-    order = np.sort(first)[::-1]  # dear compute first
-    leaves = chosen[:, order]
-    labels = tuple(f"price {PRICES[number]:.3g}" for number in order)
-    return Front(name, compute[rows[:, None], leaves], fidelity[rows[:, None], leaves], labels)
+
+def oracle(schedules: Front, name: str = "oracle") -> Front:
+    """For each request its best schedule by the primary figure, at every price of compute."""
+    fidelity = schedules.figures[schedules.primary]
+    chosen = [(fidelity - price * schedules.compute).argmax(1) for price in PRICES]
+    leaves, first = np.unique(np.stack(chosen, axis=1), axis=1, return_index=True)
+    order = np.argsort(first)[::-1]  # dear compute first; many prices choose the same
+    labels = [f"price {PRICES[first[place]]:.3g}" for place in order]
+    return select(schedules, name, leaves[:, order], labels)
 
 
 def at_budgets(
-    front: Front, budgets: Sequence[float] | np.ndarray, weights: np.ndarray | None = None
+    front: Front, figure: str, budgets: Sequence[float], weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """[..., Q] mean fidelity at these budgets of mean compute, from mixing neighbouring points.
+    """[Q], or [R, Q], mean fidelity at these budgets of mean compute.
 
     A budget beyond the dearest point is not used up; one below the cheapest point is NaN.
 
     Args:
-        front: with points in any order.
+        front: with points in any order; neighbours are mixed, if the front may mix.
+        figure: its name.
         budgets: [Q] shares of the full cost.
-        weights: as for `Front.means`; [R, N] for R resamples.
+        weights: as for `Front.means`.
     """
-    compute, fidelity = front.means(weights)
-    budgets = np.asarray(budgets, np.float64)
-    if compute.ndim == 1:
-        return _interpolate(budgets, compute, fidelity)
-    return np.stack([_interpolate(budgets, c, f) for c, f in zip(compute, fidelity, strict=True)])
+    compute, fidelity = front.means(figure, weights)
+    shape, points = compute.shape[:-1], compute.shape[-1]
+    pairs = zip(compute.reshape(-1, points), fidelity.reshape(-1, points), strict=True)
+    wanted = np.asarray(budgets, np.float64)
+    values = [_within(wanted, *pair, front.mixes) for pair in pairs]
+    return np.array(values).reshape(*shape, len(wanted))
 
 
-def _interpolate(budgets: np.ndarray, compute: np.ndarray, fidelity: np.ndarray) -> np.ndarray:
+def _within(
+    budgets: np.ndarray, compute: np.ndarray, fidelity: np.ndarray, mixes: bool
+) -> np.ndarray:
     order = np.argsort(compute, kind="stable")
     compute, fidelity = compute[order], fidelity[order]
-    values = np.interp(budgets, compute, fidelity)
+    if mixes:
+        values = np.interp(budgets, compute, fidelity)
+    else:
+        last = np.searchsorted(compute, budgets + 1e-9, side="right") - 1
+        values = fidelity[np.maximum(last, 0)]
     return np.where(budgets < compute[0] - 1e-9, np.nan, values)
 
 
-def hypervolume(front: Front, weights: np.ndarray | None = None) -> np.ndarray:
+def hypervolume(front: Front, figure: str, weights: np.ndarray | None = None) -> np.ndarray:
     """Area that the front dominates, from fidelity 0 up and from compute 1 down: [] or [R].
 
     Each further budget counts with the best fidelity that is reached within it.
     """
-    compute, fidelity = front.means(weights)
-    grid = np.linspace(0.0, 1.0, 1001)
-    shape, points = compute.shape[:-1], compute.shape[-1]
-    areas = []
-    for c, f in zip(compute.reshape(-1, points), fidelity.reshape(-1, points), strict=True):
-        reached = np.nan_to_num(_interpolate(grid, c, f), nan=0.0)
-        areas.append(np.trapezoid(np.maximum.accumulate(reached), grid))
-    return np.array(areas).reshape(shape)
+    grid = np.linspace(0.0, 1.0, 501)
+    reached = np.nan_to_num(at_budgets(front, figure, grid.tolist(), weights), nan=0.0)
+    return np.trapezoid(np.maximum.accumulate(reached, axis=-1), grid, axis=-1)
 
 
 def resample_weights(count: int, resamples: int, seed: int) -> np.ndarray:

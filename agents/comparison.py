@@ -1,0 +1,213 @@
+"""Controllers side by side on the same held-out requests, and whether they truly adapt.
+
+Glossary: N requests, P points of a front (one controller each).
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.controllers import Controller, Situation
+from agents.rollout import Result, run_controller
+from base.decisions import Decision
+from base.errors import ConfigError, GenerationError
+from envs.final_fidelity import final_fidelity
+from envs.generator import Generator
+from envs.references import ReferenceCache
+from envs.tabulated import TableGenerator
+from eval.front import Front
+from eval.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method.
+
+    Attributes:
+        front: a point for each of its controllers.
+        decisions: for each point, those of each request.
+    """
+
+    front: Front
+    decisions: tuple[tuple[tuple[dict[str, Any], ...], ...], ...]
+
+
+class Bench:
+    """The requests that all methods are measured on.
+
+    Args:
+        generator: makes the outputs.
+        table: of the same generator; outputs that it knows are looked up instead of made.
+        requests: N held-out requests of the generator, all in the table.
+        reference_cache: has or makes their references.
+        batch_size: how many are generated together.
+
+    Raises:
+        ConfigError: the table is of another generator.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        table: TableGenerator,
+        requests: Sequence[Any],
+        reference_cache: ReferenceCache,
+        batch_size: int = 16,
+    ) -> None:
+        if table.fingerprint != generator.fingerprint:
+            raise ConfigError(
+                f"the table is of a generator with fingerprint {table.fingerprint}; this one has "
+                f"{generator.fingerprint}. Tabulate this one"
+            )
+        self.generator = generator
+        self.table = table
+        self.requests = list(requests)
+        self.looked_up = [table.request(request.label, request.seed) for request in requests]
+        self.reference_cache = reference_cache
+        self.batch_size = batch_size
+
+    def measure(self, name: str, controllers: Mapping[str, Controller]) -> Measured:
+        """Run controllers, by the labels of their points, and compare with the references."""
+        runs = [self._run(controller) for controller in controllers.values()]
+        compute = [[1 - result.saved for result in results] for results, _ in runs]
+        figures = {
+            figure: np.stack([found[figure] for _, found in runs], axis=1) for figure in runs[0][1]
+        }
+        front = Front(name, tuple(controllers), np.array(compute).T, figures)
+        decisions = tuple(tuple(result.decisions for result in results) for results, _ in runs)
+        return Measured(front, decisions)
+
+    def _run(self, controller: Controller) -> tuple[list[Result], dict[str, np.ndarray]]:
+        """Results and [N] of each figure."""
+        strict = copy.copy(controller)
+        strict.replacements = None  # a decision that the table lacks must not be replaced
+        try:
+            results = list(run_controller(self.table, strict, self.looked_up, self.batch_size))
+            return results, self.table.known_fidelity([result.output for result in results])
+        except GenerationError:  # the table lacks some decision: generate
+            pass
+        results = list(run_controller(self.generator, controller, self.requests, self.batch_size))
+        outputs = [result.output for result in results]
+        references = self.reference_cache.get(self.generator, self.requests)
+        return results, final_fidelity(self.generator, outputs, references)
+
+
+class ListedDecisions:
+    """Decisions that are known beforehand, request by request.
+
+    Args:
+        decisions: by key of the request, one for each stage.
+    """
+
+    name = identity = "listed"
+    flops_per_decision = 0.0
+    first_controlled_stage = 0
+    replacements: tuple[Decision, ...] | None = None
+
+    def __init__(self, decisions: Mapping[str, Sequence[Decision]]) -> None:
+        self.decisions = decisions
+
+    def decide(self, situation: Situation) -> list[Decision]:
+        """Look up."""
+        pairs = zip(situation.requests, situation.stage, strict=True)
+        return [self.decisions[request.key][stage] for request, stage in pairs]
+
+
+def swap_partners(
+    compute: np.ndarray, decisions: Sequence[Any], tolerance: float, seed: int
+) -> np.ndarray:
+    """For each request another one of about equal cost for which something else was decided.
+
+    Args:
+        compute: [N] cost of each request as a share of its full cost.
+        decisions: [N] what was decided for each.
+        tolerance: how far costs may differ.
+        seed: decides between equally near ones.
+
+    Returns:
+        [N] int64 places of partners, -1 where there is none.
+    """
+    random = np.random.default_rng(seed)
+    partners = np.full(len(compute), -1)
+    for place in range(len(compute)):
+        distance = np.abs(compute - compute[place])
+        others = [
+            other
+            for other in np.flatnonzero(distance <= tolerance).tolist()
+            if decisions[other] != decisions[place]
+        ]
+        if others:
+            nearest = [o for o in others if distance[o] <= distance[others].min() + 1e-3]
+            partners[place] = random.choice(nearest)
+    return partners
+
+
+def swap_test(
+    bench: Bench, measured: Measured, tolerance: float, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Give each request the decisions of another one of about equal cost: does fidelity fall?
+
+    It falls where a method knows which request needs what, and not only how much in all.
+
+    Args:
+        bench: the requests.
+        measured: the method.
+        tolerance: how far the costs of two partners may differ, as a share of the full cost.
+        resamples: for the interval of the mean over requests.
+        seed: of partners and resamples.
+
+    Returns:
+        For each point and over all of them: how many requests have a partner, and the means of
+        `own` and `swapped` fidelity and compute with the paired `difference` and its interval.
+    """
+    figure = measured.front.primary
+    own_fidelity, own_compute = measured.front.figures[figure], measured.front.compute
+    points, differences, costs = [], [], []
+    for point, label in enumerate(measured.front.labels):
+        decisions = measured.decisions[point]
+        partners = swap_partners(own_compute[:, point], decisions, tolerance, seed)
+        paired = partners >= 0
+        listed = {
+            request.key: decisions[partner if partner >= 0 else place]
+            for place, (request, partner) in enumerate(zip(bench.requests, partners, strict=True))
+        }
+        front = bench.measure("swapped", {label: ListedDecisions(listed)}).front
+        difference = np.where(paired, front.figures[figure][:, 0] - own_fidelity[:, point], np.nan)
+        # the controller's own compute is in the one and not in the other
+        own_cost = bench.measure("own", {label: _listed(bench, decisions)}).front.compute[:, 0]
+        cost = np.where(paired, front.compute[:, 0] - own_cost, np.nan)
+        points.append({"point": label, **_paired(difference, cost, resamples, seed)})
+        differences.append(difference)
+        costs.append(cost)
+    any_point = np.isfinite(differences).any(axis=0)
+    means = [
+        np.nanmean(np.array(columns)[:, any_point], axis=0) for columns in (differences, costs)
+    ]
+    return {
+        "figure": figure,
+        "tolerance": tolerance,
+        "points": points,
+        "all_points": _paired(means[0], means[1], resamples, seed),
+    }
+
+
+def _listed(bench: Bench, decisions: Sequence[Any]) -> ListedDecisions:
+    keys = [request.key for request in bench.requests]
+    return ListedDecisions(dict(zip(keys, decisions, strict=True)))
+
+
+def _paired(difference: np.ndarray, cost: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:
+    """Counts and means of the requests that have a partner (others are NaN)."""
+    paired = np.isfinite(difference)
+    if not paired.any():
+        return {"requests": 0, "difference": None, "ci95": None, "compute_difference": None}
+    interval = bootstrap_interval(difference[paired], resamples, seed)
+    return {
+        "requests": int(paired.sum()),
+        "difference": float(difference[paired].mean()),
+        "ci95": None if interval is None else list(interval),
+        "compute_difference": float(cost[paired].mean()),
+    }

@@ -1,0 +1,229 @@
+"""`prunegym compare`: all methods on the same held-out requests, against the best fixed rules.
+
+Writes `comparison.json`, `points.csv` and `front.png` into `--out`. Every schedule of the table is
+a point, from which follow the best static schedules and the best random mix of them (chosen on
+training prompts) and the oracle (the best schedule of each request). For each method: fidelity at
+equal compute, its distance to the mix, the share of the gap between mix and oracle that it
+recovers, hypervolume, and for policies the swap test (each request gets the decisions that were
+chosen for another one of about equal cost).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+from agents.prompts import PromptRecord
+from commands.wiring import choose_device, load_generator, load_prompts, make_requests
+
+
+def make_parser() -> ArgumentParser:
+    """Return the options of the command; a YAML file may set them all."""
+    parser = ArgumentParser(prog="prunegym compare", description=__doc__)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    parser.add_argument("--out", type=str, default="runs/compare", help="folder for the results")
+    parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--prompts", type=str, default="scenes:test:128", help="to measure on; held out"
+    )
+    parser.add_argument(
+        "--training-prompts", type=str, default="scenes:train:256", help="to choose fixed rules on"
+    )
+    parser.add_argument(
+        "--table",
+        type=str | None,
+        default=None,
+        help="that holds both, from prunegym tabulate; by default in --out, made where missing",
+    )
+    parser.add_argument("--num-stages", type=int, default=4, help="of a table that is made")
+    parser.add_argument(
+        "--methods", type=dict[str, list[str]], default={}, help="controllers, by name of method"
+    )
+    parser.add_argument(
+        "--policies", type=dict[str, str], default={}, help="run folders, by name of method"
+    )
+    parser.add_argument(
+        "--weights",
+        type=list[float],
+        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        help="of compute; those that a policy was trained for are its points",
+    )
+    parser.add_argument(
+        "--budgets",
+        type=list[float],
+        default=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
+        help="shares of the full cost at which methods are compared",
+    )
+    parser.add_argument(
+        "--swap-tolerance", type=float, default=0.02, help="in cost, between swapped requests"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of prompts without one, and resamples")
+    parser.add_argument("--resamples", type=int, default=1000, help="for intervals")
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return 0."""
+    options = make_parser().parse_args(args)
+
+    from agents.comparison import Bench, Measured, swap_test
+    from agents.search import all_schedules
+    from base.errors import ConfigError
+    from base.files import write_atomic, write_json
+    from envs.references import ReferenceCache
+    from eval.front import best_mix, best_static, oracle, resample_weights
+    from eval.front_plot import draw_fronts
+    from eval.front_summary import summarise_front, table_of_points
+
+    out = Path(options.out)
+    device = choose_device(options.device)
+    generator = load_generator(options.generator, device)
+    prompts = load_prompts(options.prompts, options.seed)
+    training_prompts = load_prompts(options.training_prompts, options.seed)
+    common = {p.prompt for p in prompts} & {p.prompt for p in training_prompts}
+    if common:
+        raise ConfigError(
+            f"{len(common)} prompts are in --prompts and in --training-prompts, such as "
+            f"{min(common)!r}; measure on prompts that nothing was chosen on"
+        )
+    cache = ReferenceCache()
+    table = _table(options, generator, [*training_prompts, *prompts], cache)
+    bench = Bench(generator, table, make_requests(generator, prompts), cache)
+
+    schedules = all_schedules(table.table, bench.looked_up)
+    training = all_schedules(table.table, make_requests(table, training_prompts))
+    mix, bound = best_mix(training, schedules), oracle(schedules)
+    weights = resample_weights(len(prompts), options.resamples, options.seed)
+    fixed: dict[str, Measured] = {}
+    for name, texts in options.methods.items():
+        fixed[name] = bench.measure(name, _controllers(texts, generator, bench.requests[0]))
+    policies: dict[str, Measured] = {}
+    for name, folder in options.policies.items():
+        points = _policy_points(folder, options.weights, generator)
+        policies[name] = bench.measure(name, points)
+
+    fronts = [
+        mix,
+        best_static(training, schedules),
+        bound,
+        *(measured.front for measured in (*policies.values(), *fixed.values())),
+    ]
+    summaries = {
+        front.name: summarise_front(front, mix, bound, options.budgets, weights) for front in fronts
+    }
+    swaps = {
+        name: swap_test(bench, measured, options.swap_tolerance, options.resamples, options.seed)
+        for name, measured in policies.items()
+    }
+    result = {
+        "generator": options.generator,
+        "fingerprint": generator.fingerprint,
+        "prompts": options.prompts,
+        "num_prompts": len(prompts),
+        "training_prompts": options.training_prompts,
+        "first_stage_of_the_table": table.first_stage,
+        "menu": [dict(decision) for decision in table.decision_space.menu],
+        "seed": options.seed,
+        "resamples": options.resamples,
+        "policies": dict(options.policies),
+        "methods": summaries,
+        "swap_test": swaps,
+    }
+    write_json(out / "comparison.json", result)
+    rows = table_of_points(summaries)
+    write_atomic(out / "points.csv", lambda target: rows.to_csv(target, index=False))
+    curves = [mix, bound, *(measured.front for measured in policies.values())]
+    lone = [measured.front for measured in fixed.values()]
+    draw_fronts(curves, lone, mix.primary, weights, out / "front.png")
+    _show(summaries, swaps, mix.primary)
+    print(f"table, points and picture: {out}")
+    return 0
+
+
+def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache: Any) -> Any:
+    """The table as a generator; made and kept where it is missing."""
+    from commands.progress import progress_bar
+    from envs.decision_table import load_table, save_table
+    from envs.tabulate import tabulate
+    from envs.tabulated import TableGenerator
+
+    path = Path(options.table or Path(options.out) / "table.npz")
+    if path.exists():
+        return TableGenerator(load_table(path))
+    requests = make_requests(generator, prompts)
+    with progress_bar() as bar:
+        task = bar.add_task("every schedule", total=len(requests), note=f"kept in {path}")
+        table = tabulate(
+            generator,
+            requests,
+            cache,
+            num_stages=options.num_stages,
+            batch_size=8,
+            on_batch=lambda done: bar.update(task, completed=done),
+        )
+    save_table(path, table)
+    return TableGenerator(table)
+
+
+def _controllers(texts: Sequence[str], generator: Any, request: Any) -> dict[str, Any]:
+    from agents.parse_controller import parse_controller
+
+    return {text: parse_controller(text, generator, request) for text in texts}
+
+
+def _policy_points(folder: str, weights: Sequence[float], generator: Any) -> dict[str, Any]:
+    """The policy at each of these weights that it was trained for; at its only one otherwise."""
+    from agents.policy_controller import load_policy_controller
+
+    middle = load_policy_controller(f"policy:{folder}", Path(folder), generator)
+    low, high = middle.preference_range
+    if low == high:
+        return {f"w={low:g}": middle}
+    return {
+        f"w={weight:g}": load_policy_controller(
+            f"policy:{folder}@{weight:g}", Path(folder), generator, weight
+        )
+        for weight in weights
+        if low <= weight <= high
+    } or {f"w={middle.preference:g}": middle}
+
+
+def _show(summaries: dict[str, Any], swaps: dict[str, Any], figure: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    budgets = [row["budget"] for row in summaries["best mix"][figure]["budgets"]]
+    shown = Table(title=f"{figure} at equal compute (share of the full cost)")
+    shown.add_column("method")
+    for budget in budgets:
+        shown.add_column(f"{budget:g}", justify="right")
+    shown.add_column("hypervolume", justify="right")
+    shown.add_column("of the gap", justify="right")
+    for name, summary in summaries.items():
+        found = summary[figure]
+        cells = [_cell(row["fidelity"]) for row in found["budgets"]]
+        shown.add_row(name, *cells, _cell(found["hypervolume"]), _percent(found["recovered"]))
+    console.print(shown)
+    for name, swap in swaps.items():
+        total = swap["all_points"]
+        console.print(
+            f"swap test of {name}: {figure} changes by {_cell(total['difference'])} "
+            f"(95 % {_interval(total['ci95'])}) for {total['requests']} requests that get the "
+            f"decisions of another one, compute by {_cell(total['compute_difference'])}",
+            highlight=False,
+        )
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"

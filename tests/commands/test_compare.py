@@ -1,0 +1,85 @@
+"""The comparison on the toy: every method, the table, the picture and the swap test."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from base.errors import ConfigError
+from commands import compare, train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compare")
+    # of the toy's requests, those with four stages
+    for name, numbers in (("train", range(1, 241, 3)), ("test", range(3001, 3091, 3))):
+        records = [{"prompt": f"toy {number}", "seed": number} for number in numbers]
+        (path / f"{name}.json").write_text(json.dumps(records))
+    options = {
+        "--generator": "toy",
+        "--prompts": path / "train.json",
+        "--evaluation-prompts": path / "test.json",
+        "--run-dir": path / "run",
+        "--environment.preference": "[0.1, 0.5]",
+        "--ppo.total_episodes": 320,
+        "--ppo.num_envs": 16,
+    }
+    assert train.main([str(part) for pair in options.items() for part in pair]) == 0
+    return path
+
+
+def run_compare(folder, out, **changes):
+    options = {
+        "generator": "toy",
+        "out": str(out),
+        "prompts": str(folder / "test.json"),
+        "training_prompts": str(folder / "train.json"),
+        "num_stages": 3,
+        "methods": {"all": ["none"], "half": ["schedule:tail=[0.5,0.5]"], "random": ["random:1"]},
+        "policies": {"PPO": str(folder / "run")},
+        "weights": [0.1, 0.3, 0.9],
+        "resamples": 100,
+    }
+    config = out.parent / f"{out.name}.json"
+    config.write_text(json.dumps(options | changes))
+    return compare.main(["--config", str(config)])
+
+
+def test_all_methods_on_the_same_requests(folder, capsys):
+    out = folder / "out"
+    assert run_compare(folder, out) == 0
+    result = json.loads((out / "comparison.json").read_text())
+    methods = result["methods"]
+    assert list(methods) == ["best mix", "best static", "oracle", "PPO", "all", "half", "random"]
+    assert methods["all"]["points"][0]["compute"] == 1
+    assert methods["all"]["points"][0]["ssim"] == 1
+    assert [p["point"] for p in methods["PPO"]["points"]] == ["w=0.1", "w=0.3"]
+    volumes = {name: method["ssim"]["hypervolume"] for name, method in methods.items()}
+    assert volumes["oracle"] == max(volumes.values()) > volumes["best mix"] > volumes["random"]
+    assert methods["oracle"]["ssim"]["recovered"] == pytest.approx(1)
+    assert methods["best mix"]["ssim"]["recovered"] == pytest.approx(0)
+    for row in methods["oracle"]["ssim"]["budgets"]:
+        assert row["minus_mix"] is None or row["minus_mix"] > 0
+    points = pd.read_csv(out / "points.csv")
+    assert set(points["method"]) == set(methods)
+    assert (out / "front.png").read_bytes().startswith(b"\x89PNG")
+    swap = result["swap_test"]["PPO"]["all_points"]
+    assert swap["requests"] > 0
+    assert abs(swap["compute_difference"]) < 0.02
+    assert "swap test of PPO" in capsys.readouterr().out
+
+
+def test_the_table_is_made_once(folder):
+    out = folder / "again"
+    assert run_compare(folder, out, policies={}) == 0
+    made = (out / "table.npz").stat().st_mtime_ns
+    first = (out / "comparison.json").read_text()
+    assert run_compare(folder, out, policies={}) == 0
+    assert (out / "table.npz").stat().st_mtime_ns == made
+    assert (out / "comparison.json").read_text() == first
+
+
+def test_rules_are_not_chosen_on_what_is_measured(folder):
+    with pytest.raises(ConfigError, match="30 prompts are in --prompts and in"):
+        run_compare(folder, folder / "same", training_prompts=str(folder / "test.json"))
