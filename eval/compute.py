@@ -36,7 +36,7 @@ def compute_of(record: Mapping[str, Any]) -> Compute:
     """Read the cost out of an image's metadata. Values of a wrong type count as missing."""
     cost, full = _positive(record.get("cost_flops")), _positive(record.get("full_cost_flops"))
     stages = record.get("decisions")
-    decisions = [_decision(stage) for stage in stages] if isinstance(stages, list) else []
+    decisions = [decision_of(stage) for stage in stages] if isinstance(stages, list) else []
     return Compute(
         compute_saved=1 - cost / full if cost is not None and full else None,
         latency_ms=_positive(record.get("latency_ms")),
@@ -67,7 +67,10 @@ def _positive(value: Any) -> float | None:
         return None
 
 
-def _decision(stage: Any) -> StageDecision | None:
+def decision_of(stage: Any) -> StageDecision | None:
+    """A decision as the metadata hold it, `{"stage": ..., "prune_ratio": ...}`; None for others."""
+    if isinstance(stage, StageDecision):
+        return stage
     if not isinstance(stage, dict) or not isinstance(stage.get("stage"), str):
         return None
     ratio = _positive(stage.get("prune_ratio"))

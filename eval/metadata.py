@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from eval.compute import Compute, compute_of, seen_before
+from eval.compute import Compute, StageDecision, compute_of, decision_of, seen_before
 from eval.folders import EXTENSIONS, ImageFolder, printable
 
 _NAMES = ("id", "file", "filename", "file_name", "name", "prompt_name")
@@ -114,13 +114,13 @@ def _entry(source: str, record: dict[str, Any]) -> Entry:
 
 
 def _parse(text: str, duplicates: list[str]) -> tuple[Any, str]:
-    def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any] | StageDecision:
         result: dict[str, Any] = {}
         for name, value in pairs:
             if name in result:
                 duplicates.append(printable(name))
             result[name] = value
-        return result
+        return decision_of(result) or result  # at once: as JSON objects they take ten times more
 
     try:
         value = json.loads(text, object_pairs_hook=keep_last)
