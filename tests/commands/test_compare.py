@@ -22,7 +22,10 @@ def folder(tmp_path_factory):
         "--evaluation-prompts": path / "test.json",
         "--run-dir": path / "run",
         "--environment.preference": "[0.1, 0.5]",
-        "--ppo.total_episodes": 320,
+        "--ppo.total_episodes": 640,
+        "--evaluate-every": 100,
+        "--ppo.num_epochs": 5,
+        "--ppo.batch_size": 128,
         "--ppo.num_envs": 16,
     }
     assert train.main([str(part) for pair in options.items() for part in pair]) == 0
