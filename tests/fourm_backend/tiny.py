@@ -8,7 +8,7 @@ from fourm_backend.modalities import Modality
 from fourm_backend.model import FourM
 from fourm_backend.samples import full_input
 
-CAPTION = Modality("caption", "seq", "sequence", 40, max_length=12, max_tokens=12)
+CAPTION = Modality("caption", "seq", "sequence", 260, max_length=12, max_tokens=12)
 PIXELS = Modality("rgb@16", "img", "image_pixels", 0, (16, 16), 4, channels=3, decodable=False)
 CLIP = Modality("tok_clip@16", "img", "image_tokens", 24, (16, 16), 4)
 RGB = Modality("tok_rgb@16", "img", "image_tokens", 32, (16, 16), 4)
@@ -30,7 +30,7 @@ def tiny_model(*modalities: Modality, **architecture: object) -> FourM:
     model = FourM(ModelConfig(settings, entries, outputs))
     for name, parameter in model.named_parameters():
         if "emb" in name or "to_logits" in name or "mask_token" in name:
-            torch.nn.init.normal_(parameter, std=1.0)
+            torch.nn.init.normal_(parameter, std=0.4 if "to_logits" in name else 1.0)
     return model.eval().requires_grad_(False)
 
 

@@ -1,0 +1,71 @@
+"""What a policy may look at: a small vector per row, cheap beside one step of the model.
+
+Shapes: B rows, D width.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourm_backend.state import Row, decoded
+from fourm_backend.stepper import Stepper
+
+CONDITION_COLUMNS = 16
+STATISTICS = (
+    "target_made",  # share of the current target that is made
+    "due",  # share of it that the next step should make
+    "confidence",  # mean chance of the likeliest token at the last step that ran
+    "entropy",  # mean entropy there, 1 for a uniform choice
+    "stale",  # share of the visible tokens that the kept encoding lacks
+    "stale_unguided",  # the same in the pass without the conditions
+    "guided_step",  # whether the next step has guidance at all
+    "last_of_target",  # whether the next step has to finish its target
+)
+
+
+def feature_names(targets: Sequence[str]) -> tuple[str, ...]:
+    """One name a column."""
+    current = [f"target_{name}" for name in targets]
+    return (*current, *STATISTICS, *(f"condition_{i}" for i in range(CONDITION_COLUMNS)))
+
+
+def condition_projection(width: int) -> Tensor:
+    """A fixed random projection of the pooled conditions, [D, CONDITION_COLUMNS]."""
+    generator = torch.Generator().manual_seed(20260102)
+    return torch.randn(width, CONDITION_COLUMNS, generator=generator) / width**0.5
+
+
+def row_features(
+    stepper: Stepper, row: Row, targets: Sequence[str], projection: Tensor
+) -> np.ndarray:
+    """[F] float32, columns as `feature_names`; a row that is done shows its last step."""
+    stage = min(row.stage, len(stepper.schedule) - 1)
+    step = stepper.schedule[stage]
+    entry = row.targets[step.target_domain]
+    length, made = entry["target_mask"].numel(), decoded(entry)
+    shown = [float(name == step.target_domain) for name in targets]
+    statistics = [
+        made / length,
+        (stepper.due_after[stage] - made) / length,
+        row.confidence,
+        row.entropy,
+        _stale(stepper, row, 0),
+        _stale(stepper, row, 1),
+        float(step.guided),
+        float(stepper.is_last_of_target(stage)),
+    ]
+    pooled = row.pooled.float().cpu()
+    pooled = pooled / pooled.square().mean().sqrt().clamp(min=1e-6)
+    condition = (pooled @ projection).numpy()
+    return np.concatenate([shown, statistics, condition]).astype(np.float32)
+
+
+def _stale(stepper: Stepper, row: Row, branch: int) -> float:
+    """1 where nothing is kept."""
+    kept = row.branches[branch]
+    if kept is None or row.stage >= len(stepper.schedule):
+        return 1.0
+    sites = stepper.sites(row, branch)
+    return 1.0 - float(torch.isin(sites, kept.sites).float().mean()) if len(sites) else 0.0

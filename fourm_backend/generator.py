@@ -1,0 +1,309 @@
+"""4M and EgoM2P as generators of the protocol in `envs/generator.py`."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
+from base.errors import ConfigError, DataError, GenerationError
+from base.stages import Stage
+from fourm_backend.checkpoints import config_json
+from fourm_backend.cost import context_flops, projection_flops, query_flops
+from fourm_backend.features import condition_projection, feature_names, row_features
+from fourm_backend.modalities import TEXT_LIKE, Modality
+from fourm_backend.model import FourM
+from fourm_backend.packing import embed
+from fourm_backend.request import TokenRequest
+from fourm_backend.samples import empty_condition, empty_target
+from fourm_backend.state import Entry, Row, TokenState, decoded
+from fourm_backend.stepper import FULL, INCREMENTAL, REUSE, Stepper
+from fourm_backend.task import Task
+
+_FULL_DECISION = {"prune_ratio": 0.0, "guidance": True, "encoder": FULL}
+DECISIONS = DecisionSpace(
+    fields={
+        "prune_ratio": Ratio(),
+        "guidance": Choice((True, False)),
+        "encoder": Choice((FULL, INCREMENTAL, REUSE)),
+    },
+    menu=(
+        _FULL_DECISION,
+        _FULL_DECISION | {"encoder": INCREMENTAL},
+        _FULL_DECISION | {"encoder": REUSE},
+        _FULL_DECISION | {"guidance": False},
+        _FULL_DECISION | {"guidance": False, "encoder": INCREMENTAL},
+        _FULL_DECISION | {"prune_ratio": SKIP},
+    ),
+)
+
+
+class FourMGenerator:
+    """A chain of image-like targets, one decoding step a stage.
+
+    A decision sets for one step:
+
+    | field | what it does |
+    |---|---|
+    | `prune_ratio` | the share of the tokens that are due which waits for the next step: how many \
+are made at once; 1.0 skips the step, and the next one makes them all |
+    | `guidance` | whether the pass without the conditions runs (it may come back later) |
+    | `encoder` | `full`; `incremental`: only tokens that are new are encoded, looking at what was \
+kept of the others; `reuse`: nothing is encoded, the decoder looks at what was kept |
+
+    The last step of a target makes all that is due. `incremental` and `reuse` need a pass that ran
+    before and saw nothing that is hidden now (with growing conditions the pass without them starts
+    anew at each target). Noise belongs to (seed, modality, position), likewise the order.
+
+    Args:
+        model: frozen.
+        task: from what to what.
+
+    Raises:
+        ConfigError: settings that do not fit the model, or a text-like target: how long a text
+            gets, and so what it costs, is known only when it is made. `generate` makes those.
+    """
+
+    output_kind = "tokens"
+    decision_space = DECISIONS
+
+    def __init__(self, model: FourM, task: Task):
+        self.model, self.task = model, task
+        outputs = model.config.outputs
+        for name in task.target_domains:
+            if name in outputs and outputs[name].type in TEXT_LIKE:
+                raise ConfigError(
+                    f"{name!r} is text: its steps cannot be controlled, because what they cost is "
+                    "known only afterwards. Make it with fourm_backend.generate.generate"
+                )
+        unknown = [name for name in task.cond_domains if name not in model.config.inputs]
+        if unknown:
+            known = sorted(model.config.inputs)
+            raise ConfigError(f"cond_domains has {unknown}; this model takes {known}")
+        schedule = task.schedule(outputs)
+        self.stepper = Stepper(model, schedule, task.top_k, task.top_p)
+        self.max_stages = len(schedule)
+        self.feature_names = feature_names(task.target_domains)
+        self.fingerprint = fingerprint(model, task)
+        self._projection = condition_projection(model.config.architecture.dim)
+        self._stages = lru_cache(maxsize=4096)(self._stages_for)
+
+    @property
+    def _registers(self) -> int:
+        return self.model.config.architecture.num_register_tokens
+
+    def stages(self, request: TokenRequest) -> tuple[Stage, ...]:
+        """The steps, named `TARGET.NUMBER`; costs depend on how much is given."""
+        self._check(request)
+        return self._stages(
+            tuple(int((~request.inputs[n]["input_mask"]).sum()) for n in self.task.cond_domains)
+        )
+
+    def _stages_for(self, visible: tuple[int, ...]) -> tuple[Stage, ...]:
+        given = dict(zip(self.task.cond_domains, visible, strict=True))
+        made = dict.fromkeys(self.task.target_domains, 0)
+        stages: list[Stage] = []
+        first: dict[str, int] = {}
+        for index, step in enumerate(self.stepper.schedule):
+            target = step.target_domain
+            first.setdefault(target, index)
+            length = self.model.config.outputs[target].num_positions
+            assert step.num_tokens is not None
+            queries = step.num_tokens if step.scheme == "roar" else length - made[target]
+            flops = 0
+            for branch in range(2 if step.guided else 1):
+                hidden = [n for n in step.cfg_cond_domains if n != target] if branch else []
+                seen = sum(self._left(name) if name in hidden else n for name, n in given.items())
+                seen += sum(
+                    count
+                    for name, count in made.items()
+                    if name not in hidden and name in self.model.config.inputs
+                )
+                flops += self._pass_flops(target, queries, seen, seen)
+            name = f"{target}.{index - first[target]}"
+            stages.append(Stage(name, step.num_tokens, float(flops)))
+            made[target] += step.num_tokens
+        return tuple(stages)
+
+    def _left(self, name: str) -> int:
+        """Visible tokens of a condition that guidance empties."""
+        return 0 if self.model.config.inputs[name].type not in (*TEXT_LIKE, "seq_emb") else 1
+
+    def _pass_flops(self, target: str, queries: int, fresh: int, total: int) -> int:
+        config = self.model.config.architecture
+        vocabulary = self.model.config.outputs[target].vocab_size
+        context = context_flops(config, fresh, total) if fresh else 0
+        return context + query_flops(config, queries, total, vocabulary)
+
+    def fixed_cost(self, request: TokenRequest) -> float:
+        """Pixels and vectors are projected once; text that guidance emptied as well."""
+        self._check(request)
+        config, total = self.model.config, 0
+        for name in self.task.cond_domains:
+            modality, length = config.inputs[name], request.inputs[name]["input_mask"].shape[1]
+            once = projection_flops(config.architecture, modality, length)
+            total += once * (2 if modality.type == "seq_emb" else 1)
+        return float(total)
+
+    def begin(self, requests: Sequence[TokenRequest]) -> TokenState:
+        """A state for B requests; what does not change from step to step is projected.
+
+        Raises:
+            DataError: a request that lacks a condition, or has one that the task does not take.
+        """
+        return TokenState(tuple(self._first_row(request) for request in requests), self.max_stages)
+
+    @torch.no_grad()
+    def _first_row(self, request: TokenRequest) -> Row:
+        self._check(request)
+        device = self.model.mask_token.device
+        given: dict[str, Entry] = {}
+        emptied: dict[str, Entry] = {}
+        sums = [self.model.mask_token.new_zeros(1, self.model.mask_token.shape[-1])]
+        for name in self.task.cond_domains:
+            modality = self.model.config.inputs[name]
+            entry = {key: value.to(device) for key, value in request.inputs[name].items()}
+            given[name] = self._projected(modality, entry)
+            left: Entry = empty_condition(modality, entry)
+            emptied[name] = self._projected(modality, left) if self._left(name) else left
+            content, _ = embed(self.model, name, given[name])
+            sums.append(content[0][~entry["input_mask"][0]])
+        targets = {
+            name: empty_target(self.model.config.outputs[name], 1, device=str(device))
+            for name in self.task.target_domains
+        }
+        return Row(request, given, emptied, targets, torch.cat(sums).mean(0))
+
+    def _projected(self, modality: Modality, entry: Entry) -> Entry:
+        if modality.kind not in ("image_pixels", "sequence_embeddings"):
+            return entry
+        return {**entry, "content": self.model.input(modality.name).content(entry["tensor"])}
+
+    def _check(self, request: TokenRequest) -> None:
+        if set(request.inputs) != set(self.task.cond_domains):
+            raise DataError(
+                f"request {request.label!r} gives {sorted(request.inputs)}; the task takes "
+                f"{sorted(self.task.cond_domains)}"
+            )
+        for name, entry in request.inputs.items():
+            if entry["input_mask"].shape[0] != 1:
+                raise DataError(f"request {request.label!r}: {name} has to be one row")
+
+    def allowed(self, state: TokenState, decisions: Sequence[Decision]) -> np.ndarray:
+        """[B, n] bool; see the class for what is forbidden."""
+        complete = [self.decision_space.complete(decision) for decision in decisions]
+        table = [[self._forbids(row, each) == "" for each in complete] for row in state.rows]
+        return np.array(table, dtype=bool).reshape(len(state.rows), len(complete))
+
+    def _forbids(self, row: Row, decision: Decision) -> str:
+        """Why a row may not take a decision; empty where it may."""
+        if row.stage >= self.max_stages:
+            return ""
+        if decision["prune_ratio"] > 0 and self.stepper.is_last_of_target(row.stage):
+            return "the last step of a target makes all that is left"
+        if decision["prune_ratio"] == SKIP or decision["encoder"] == FULL:
+            return ""
+        passes = range(self.stepper.passes(row, decision))
+        if not all(self.stepper.usable(row, branch) for branch in passes):
+            return "there is no earlier encoding that can still be used; the encoder has to be full"
+        return ""
+
+    def cost(self, state: TokenState, decisions: Sequence[Decision]) -> np.ndarray:
+        """[B] float64 FLOPs of the next step of each row under its own decision."""
+        costs = [
+            self._row_cost(row, self.decision_space.complete(decision))
+            for row, decision in zip(state.rows, decisions, strict=True)
+        ]
+        return np.array(costs, dtype=np.float64)
+
+    def _row_cost(self, row: Row, decision: Decision) -> float:
+        if row.stage >= self.max_stages or decision["prune_ratio"] == SKIP:
+            return 0.0
+        step = self.stepper.schedule[row.stage]
+        queries = self.stepper.tokens_now(row, decision["prune_ratio"])
+        if step.scheme == "maskgit":
+            entry = row.targets[step.target_domain]
+            queries = entry["target_mask"].numel() - decoded(entry)
+        flops = 0
+        for branch in range(self.stepper.passes(row, decision)):
+            kept = row.branches[branch]
+            before = 0 if kept is None else kept.count
+            seen = len(self.stepper.sites(row, branch))
+            fresh = {FULL: seen, INCREMENTAL: max(seen - before, 0), REUSE: 0}[decision["encoder"]]
+            total = before if decision["encoder"] == REUSE else seen
+            flops += self._pass_flops(step.target_domain, queries, fresh, total)
+        return float(flops)
+
+    def advance(self, state: TokenState, decisions: Sequence[Decision]) -> TokenState:
+        """One step of each row that is not done.
+
+        Raises:
+            GenerationError: a decision that `allowed` forbids, or logits that are not finite.
+        """
+        complete = [self.decision_space.complete(decision) for decision in decisions]
+        for number, (row, decision) in enumerate(zip(state.rows, complete, strict=True)):
+            reason = self._forbids(row, decision)
+            if reason:
+                raise GenerationError(
+                    f"row {number} ({row.request.label!r}), step {row.stage}: {decision} is not "
+                    f"allowed: {reason}. Ask `allowed` first"
+                )
+        rows = list(state.rows)
+        going = [index for index, done in enumerate(state.done) if not done]
+        moved = self.stepper.advance([rows[i] for i in going], [complete[i] for i in going])
+        for index, row in zip(going, moved, strict=True):
+            rows[index] = row
+        return TokenState(tuple(rows), self.max_stages)
+
+    def fork(self, state: TokenState, rows: Sequence[int]) -> TokenState:
+        """Rows copied, dropped or repeated; what they hold is shared."""
+        return TokenState(tuple(state.rows[row] for row in rows), self.max_stages)
+
+    def join(self, states: Sequence[TokenState]) -> TokenState:
+        """States side by side."""
+        return TokenState(tuple(row for state in states for row in state.rows), self.max_stages)
+
+    def features(self, state: TokenState) -> np.ndarray:
+        """[B, F] float32; columns in `fourm_backend/features.py`."""
+        targets = self.task.target_domains
+        columns = [row_features(self.stepper, r, targets, self._projection) for r in state.rows]
+        return np.stack(columns) if columns else np.zeros((0, len(self.feature_names)), np.float32)
+
+    def preview(self, state: TokenState, rows: Sequence[int] | None = None) -> list[np.ndarray]:
+        """Tokens of all targets, one after the other; -1 where they are not made yet."""
+        chosen = range(len(state.rows)) if rows is None else rows
+        return [self._tokens(state.rows[row]) for row in chosen]
+
+    def finish(self, state: TokenState) -> list[np.ndarray]:
+        """The same of the rows that are done."""
+        return self.preview(state, np.flatnonzero(state.done).tolist())
+
+    def _tokens(self, row: Row) -> np.ndarray:
+        parts = []
+        for name in self.task.target_domains:
+            entry = row.targets[name]
+            parts.append(torch.where(entry["target_mask"], entry["tensor"], -1)[0])
+        return torch.cat(parts).cpu().numpy().astype(np.int64)
+
+    def tokens_by_target(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """An output, taken apart into its targets."""
+        lengths = [self.model.config.outputs[n].num_positions for n in self.task.target_domains]
+        parts = np.split(tokens, np.cumsum(lengths)[:-1])
+        return dict(zip(self.task.target_domains, parts, strict=True))
+
+
+def fingerprint(model: FourM, task: Task) -> str:
+    """Hash of weights, settings and number type."""
+    digest = hashlib.sha256(config_json(model.config).encode())
+    digest.update(task.to_json().encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name}/{value.dtype}".encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()[:16]
+
+
+def _bytes(value: Any) -> Any:
+    return value.detach().cpu().contiguous().view(torch.uint8).numpy().data

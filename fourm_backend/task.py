@@ -1,0 +1,219 @@
+"""From what to what, and how: one chain of targets with its settings."""
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from base.errors import ConfigError, DataError
+from fourm_backend.modalities import IMAGE_LIKE, Modality
+from fourm_backend.schedule import Step, build_chained_generation_schedules
+
+_MANTISSA = re.compile(r"(^|:|-)(\d+\.?\d*|\.\d+)[eE]$", re.ASCII)
+_PER_TARGET = (
+    "tokens_per_target",
+    "autoregression_schemes",
+    "decoding_steps",
+    "token_decoding_schedules",
+    "temps",
+    "temp_schedules",
+    "cfg_scales",
+    "cfg_schedules",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Settings of a chain; names and meanings are those of the published YAML files.
+
+    Every list has one entry a target; see `build_chained_generation_schedules`.
+    """
+
+    cond_domains: tuple[str, ...]
+    target_domains: tuple[str, ...]
+    tokens_per_target: tuple[int | None, ...]
+    autoregression_schemes: tuple[str, ...]
+    decoding_steps: tuple[int | None, ...]
+    token_decoding_schedules: tuple[str | None, ...]
+    temps: tuple[float, ...]
+    temp_schedules: tuple[str, ...]
+    cfg_scales: tuple[float, ...]
+    cfg_schedules: tuple[str, ...]
+    cfg_grow_conditioning: bool = True
+    top_p: float = 0.0
+    top_k: int | float = 0.0
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Task":
+        """Read settings as the YAML files have them.
+
+        Lists may be real lists, or one text with hyphens (`6.0-0.5`); a list of one entry, or a
+        single value, holds for every target. `null` and missing settings take the defaults of the
+        published programs.
+
+        Raises:
+            ConfigError: an unknown setting, or an item that cannot be read; the message names it.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"unknown settings {unknown}; known are {sorted(known)}")
+        given = {name: value for name, value in values.items() if value is not None}
+        if "target_domains" not in given:
+            raise ConfigError("target_domains is missing: what is to be made")
+        targets = tuple(map(str, _items("target_domains", given["target_domains"])))
+        lists: dict[str, Any] = {}
+        for name in _PER_TARGET:
+            items = _items(name, given.get(name, _DEFAULTS[name]))
+            items = items * len(targets) if len(items) == 1 else items
+            if len(items) != len(targets):
+                raise ConfigError(
+                    f"{name} has {len(items)} entries for {len(targets)} targets {list(targets)}"
+                )
+            lists[name] = tuple(_READERS[name](name, item) for item in items)
+        grow = given.get("cfg_grow_conditioning", True)
+        if not isinstance(grow, bool):
+            raise ConfigError(f"cfg_grow_conditioning is {grow!r}; expected true or false")
+        top_k = given.get("top_k", 0.0)
+        return cls(
+            tuple(map(str, _items("cond_domains", given.get("cond_domains", [])))),
+            targets,
+            cfg_grow_conditioning=grow,
+            top_p=float(_number("top_p", given.get("top_p", 0.0))),
+            top_k=_number("top_k", top_k),
+            **lists,
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Task":
+        """Read a YAML file; entries that name a run (`name`) are passed over.
+
+        Raises:
+            DataError: no such file, or it is not YAML.
+            ConfigError: see `from_values`.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"settings {path} do not exist") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"settings {path} are not YAML: {error}") from None
+        if not isinstance(values, dict):
+            raise DataError(f"settings {path}: expected names and values")
+        return cls.from_values({name: value for name, value in values.items() if name != "name"})
+
+    def schedule(self, modalities: Mapping[str, Modality]) -> list[Step]:
+        """The steps of the chain.
+
+        Raises:
+            ConfigError: settings that do not fit the modalities.
+        """
+        lengths = []
+        for name, count in zip(self.target_domains, self.tokens_per_target, strict=True):
+            if name not in modalities:
+                raise ConfigError(f"target {name!r} is unknown; known are {sorted(modalities)}")
+            whole = modalities[name].num_positions
+            if count not in (None, whole) and modalities[name].type in IMAGE_LIKE:
+                raise ConfigError(
+                    f"tokens_per_target has {count} for {name}, whose grid {modalities[name].grid} "
+                    f"has {whole}"
+                )
+            lengths.append(whole if count is None else count)
+        return build_chained_generation_schedules(
+            self.cond_domains,
+            self.target_domains,
+            lengths,
+            self.autoregression_schemes,
+            self.decoding_steps,
+            self.token_decoding_schedules,
+            self.temps,
+            self.temp_schedules,
+            self.cfg_scales,
+            self.cfg_schedules,
+            self.cfg_grow_conditioning,
+            modalities,
+        )
+
+    def to_json(self) -> str:
+        """All settings, for fingerprints."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+_DEFAULTS: dict[str, Any] = {
+    "tokens_per_target": [None],
+    "autoregression_schemes": ["maskgit"],
+    "decoding_steps": [25],
+    "token_decoding_schedules": ["cosine"],
+    "temps": [1.0],
+    "temp_schedules": ["linear"],
+    "cfg_scales": [4.0],
+    "cfg_schedules": ["constant"],
+}
+
+
+def _items(name: str, value: Any) -> list[Any]:
+    """A list as it is, a text split at its hyphens, anything else alone.
+
+    A hyphen that begins a number (`-1.0`, `2.0--1.0`) or an exponent (`1e-3`) belongs to it.
+    """
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if not isinstance(value, str):
+        return [value]
+    items: list[str] = []
+    for part in value.split("-"):
+        sign = bool(items) and items[-1] == ""
+        exponent = bool(items) and _MANTISSA.search(items[-1]) and part[:1].isdigit()
+        if sign or exponent:
+            items[-1] += f"-{part}"
+        else:
+            items.append(part)
+    if any(item in ("", "-") for item in items):
+        raise ConfigError(f"{name} is {value!r}; expected items joined by hyphens, or a list")
+    return list(items)
+
+
+def _number(name: str, item: Any) -> int | float:
+    """A whole number stays one: as a count it differs from a share."""
+    if isinstance(item, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(item)
+    elif isinstance(item, (int, float)) and not isinstance(item, bool):
+        return item
+    raise ConfigError(f"{name} has {item!r}; expected a number")
+
+
+def _count(name: str, item: Any) -> int | None:
+    if item is None or item in ("None", "null"):
+        return None
+    number = _number(name, item)
+    if number != int(number):
+        raise ConfigError(f"{name} has {item!r}; expected a whole number")
+    return int(number)
+
+
+def _float(name: str, item: Any) -> float:
+    return float(_number(name, item))
+
+
+def _word(name: str, item: Any) -> str:
+    return str(item)
+
+
+_READERS: dict[str, Any] = {
+    "tokens_per_target": _count,
+    "autoregression_schemes": _word,
+    "decoding_steps": _count,
+    "token_decoding_schedules": _word,
+    "temps": _float,
+    "temp_schedules": _word,
+    "cfg_scales": _float,
+    "cfg_schedules": _word,
+}
