@@ -43,6 +43,7 @@ def run_compare(folder, out, **changes):
         "policies": {"PPO": str(folder / "run")},
         "weights": [0.1, 0.3, 0.9],
         "resamples": 100,
+        "swap_tolerance": 0.5,  # the few decisions of the toy differ much in cost
     }
     config = out.parent / f"{out.name}.json"
     config.write_text(json.dumps(options | changes))
@@ -69,7 +70,7 @@ def test_all_methods_on_the_same_requests(folder, capsys):
     assert (out / "front.png").read_bytes().startswith(b"\x89PNG")
     swap = result["swap_test"]["PPO"]["all_points"]
     assert swap["requests"] > 0
-    assert abs(swap["compute_difference"]) < 0.02
+    assert abs(swap["compute_difference"]) < 0.5
     assert "swap test of PPO" in capsys.readouterr().out
 
 
