@@ -35,7 +35,8 @@ CHAIN = Task.from_values(
         "target_domains": "tok_clip@16-tok_rgb@16",
         "autoregression_schemes": "roar-maskgit",
         "decoding_steps": "4-3",
-        "temps": "1.5-0.7",
+        "temps": "1.5-1.0",
+        "temp_schedules": "constant",
         "cfg_scales": "2.0-1.5",
         "top_p": 0.9,
     }

@@ -30,7 +30,7 @@ def tiny_model(*modalities: Modality, **architecture: object) -> FourM:
     model = FourM(ModelConfig(settings, entries, outputs))
     for name, parameter in model.named_parameters():
         if "emb" in name or "to_logits" in name or "mask_token" in name:
-            torch.nn.init.normal_(parameter, std=0.4 if "to_logits" in name else 1.0)
+            torch.nn.init.normal_(parameter, std=0.2 if "to_logits" in name else 1.0)
     return model.eval().requires_grad_(False)
 
 
