@@ -32,6 +32,7 @@ class Situation:
         menu: n decisions to choose from.
         allowed: gives [B, n] bool, which of them each row may take.
         observe: gives [B, O] float32, what the environment would show.
+        state: of the generator, for rules made for one kind of generator.
     """
 
     requests: tuple[Any, ...]
@@ -40,6 +41,7 @@ class Situation:
     menu: tuple[Decision, ...]
     allowed: Callable[[], np.ndarray]
     observe: Callable[[], np.ndarray]
+    state: Any
 
 
 class Controller(Protocol):

@@ -4,10 +4,15 @@
 |---|---|
 | `none` | everything is computed: the reference |
 | `schedule:8:0.4,16:1.0` | the same ratios for every request, see `agents/schedules.py` |
+| `schedule:fastvar_default` | one of the field's schedules by name, see `agents/schedules.py` |
+| `skipvar`, `skipvar:ssim_86` | SkipVAR's decision model, once per image |
 | `python:module:function` | a two-argument `get_pruning_ratio(scale, num_scales)` |
 | `policy:RUN_FOLDER` | a policy that `prunegym train` saved |
 | `policy:RUN_FOLDER@0.3` | the same, shown this weight of compute (0 to 1) against fidelity |
 | `random`, `random:SEED` | any allowed decision of the menu, for comparison |
+
+After any of them `+no_guidance:K` drops the guidance branch in the last K stages, and
+`+calm:THRESHOLD` drops it for good once a stage changes the codes by less than that share.
 """
 
 import importlib
@@ -17,16 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from agents.controllers import Controller, FixedSchedule, NoPruning, RandomChoice, RatioFunction
+from agents.guidance import CalmWithoutGuidance, LateWithoutGuidance
 from agents.policy_controller import load_policy_controller
 from agents.schedules import parse_schedule
+from agents.skipvar import SkipVarController
 from base.decisions import Ratio
 from base.errors import ConfigError
 from envs.generator import Generator
 from envs.settings import check_preference
 
 KINDS = (
-    "none, schedule:8:0.4,16:1.0, policy:RUN_FOLDER, policy:RUN_FOLDER@0.3, "
-    "python:module:function, random:SEED"
+    "none, schedule:8:0.4,16:1.0, schedule:fastvar_default, policy:RUN_FOLDER, "
+    "policy:RUN_FOLDER@0.3, skipvar, python:module:function, random:SEED; after any of them "
+    "+no_guidance:2 or +calm:0.05"
 )
 
 
@@ -42,6 +50,9 @@ def parse_controller(text: str, generator: Generator, request: Any) -> Controlle
         ConfigError: the text cannot be read, or does not fit the generator.
         CheckpointError: a policy that is missing, damaged, or made for another generator.
     """
+    inner, plus, ending = text.rpartition("+")
+    if plus and ending.partition(":")[0] in ("no_guidance", "calm"):
+        return _without_guidance(parse_controller(inner, generator, request), ending, generator)
     kind, _, rest = text.partition(":")
     stage_names = [stage.name for stage in generator.stages(request)]
     if text == "none":
@@ -57,6 +68,8 @@ def parse_controller(text: str, generator: Generator, request: Any) -> Controlle
     if kind == "policy" and rest:
         folder, preference = _split_preference(rest)
         return load_policy_controller(text, folder, generator, preference)
+    if kind == "skipvar":
+        return SkipVarController(rest or "ssim_84", generator)
     if text == "random" or (kind == "random" and rest.isascii() and rest.isdigit()):
         return RandomChoice(int(rest or 0))
     raise ConfigError(f"controller {text!r} is not known; expected one of: {KINDS}")
@@ -73,6 +86,21 @@ def _split_preference(text: str) -> tuple[Path, float | None]:
         raise ConfigError(
             f"controller 'policy:{text}': {weight!r} is not a weight from 0 to 1, and {text} is "
             "not a folder"
+        ) from error
+
+
+def _without_guidance(inner: Controller, ending: str, generator: Generator) -> Controller:
+    if "guidance" not in generator.decision_space.fields:
+        raise ConfigError(f"+{ending}: this generator has no guidance branch to drop")
+    kind, _, value = ending.partition(":")
+    try:
+        if kind == "calm":
+            return CalmWithoutGuidance(inner, float(value), generator)
+        return LateWithoutGuidance(inner, int(value))
+    except ValueError as error:
+        raise ConfigError(
+            f"+{ending}: {error}; expected +no_guidance:K with a number of stages, or "
+            "+calm:THRESHOLD with a share above 0"
         ) from error
 
 

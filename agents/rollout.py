@@ -143,6 +143,7 @@ def _decide(
         menu=menu,
         allowed=partial(generator.allowed, state, menu),
         observe=partial(encoder.build, state, episodes),
+        state=state,
     )
     decisions = [generator.decision_space.complete(d) for d in controller.decide(situation)]
     replacements = controller.replacements

@@ -4,6 +4,9 @@
 wide, and skips the one that is 16 wide; stages that are not named are computed in full. A stage is
 named by its width (`8`), its grid (`8x8`), its own name, or its index (`si=5`), and
 `tail=[0.4,0.5,1]` sets the last stages at once. A ratio of exactly 1 is skip.
+
+Instead of entries, the text may be the name of a schedule of the field (`fastvar_default`); those
+were made for the last of 13 scales and are laid onto the last stages of any other schedule.
 """
 
 import re
@@ -14,6 +17,37 @@ from base.errors import ConfigError
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TAIL = re.compile(r"tail\s*=\s*\[(?P<ratios>[^\[\]]*)\]", re.ASCII)
 _GRID = re.compile(r"(?P<height>\d+)x(?P<width>\d+)", re.ASCII)
+
+
+NAMED: dict[str, tuple[float, ...]] = {  # ratios of the last stages; up to 13 scales of 1 megapixel
+    "fastvar_default": (0.4, 0.5, 1.0, 1.0),  # FastVAR's release on Infinity, FastRLVAR
+    "fastvar_tokens_only": (0.4, 0.5, 0.0, 0.0),  # FastRLVAR where no list is given
+    "seed_tail6": (0.3, 0.4, 1.0, 1.0, 0.8, 1.0),  # the predecessor's first placeholder
+    "skip64": (1.0,),
+    "skip48_64": (1.0, 1.0),  # the predecessor's second tree
+    "skip_last3": (1.0, 1.0, 1.0),  # what its trained agent did for 52 % of the images
+    "skip_last4": (1.0, 1.0, 1.0, 1.0),  # and for 15 %
+    "alt_a": (0.4, 0.5, 1.0, 0.8, 1.0),  # the two patterns that its newest tree alternates
+    "alt_b": (0.8, 0.7, 0.6, 1.0, 1.0),
+    "v3_tokens": (0.4, 0.5, 0.6, 0.7),  # its newest inference script
+    "v3_light": (0.1, 0.2),
+    "skip_from20": (1.0,) * 6,
+    "skip_from8": (1.0,) * 9,
+    "skip_from2": (1.0,) * 12,
+    "rl_mean": (0.206, 0.831, 0.99985, 1.0),  # mean ratios of its agent over 1000 images
+    "skipvar_k1": (1.0,),  # SkipVAR's fixed classes
+    "skipvar_k2": (1.0, 1.0),
+    "skipvar_k3": (1.0, 1.0, 1.0),
+}
+
+
+def named_schedule(name: str, num_stages: int) -> tuple[float, ...]:
+    """The ratios of a schedule of the field, laid onto the last of `num_stages` stages.
+
+    The first stage is always computed: every later one starts from it.
+    """
+    tail = NAMED[name][-max(0, num_stages - 1) :] if num_stages > 1 else ()
+    return (0.0,) * (num_stages - len(tail)) + tail
 
 
 def parse_schedule(text: str, stage_names: Sequence[str]) -> tuple[float, ...]:
@@ -30,6 +64,8 @@ def parse_schedule(text: str, stage_names: Sequence[str]) -> tuple[float, ...]:
         ConfigError: an entry that cannot be read, an unknown or repeated stage, a ratio outside
             [0, 1]; the message gives the character where it starts and the known stages.
     """
+    if text.strip() in NAMED:
+        return named_schedule(text.strip(), len(stage_names))
     ratios: dict[int, float] = {}
     for position, entry in _entries(text):
         tail = _TAIL.fullmatch(entry)
@@ -46,7 +82,7 @@ def parse_schedule(text: str, stage_names: Sequence[str]) -> tuple[float, ...]:
             raise ConfigError(
                 f"schedule {text!r}, character {position + 1} ({entry!r}): {error}; expected "
                 f"stage:ratio with a stage of {', '.join(stage_names)} and a ratio from 0 to 1 "
-                "(exactly 1 skips the stage)"
+                f"(exactly 1 skips the stage), or one of {', '.join(NAMED)}"
             ) from None
     return tuple(ratios.get(index, 0.0) for index in range(len(stage_names)))
 

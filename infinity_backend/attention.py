@@ -18,13 +18,15 @@ def attend_cache(
     packing: Packing,
     block: int,
     scale: float,
+    measure: bool,
     q: Tensor,
     k: Tensor,
     v: Tensor,
 ) -> Tensor:
     """Self-attention over all earlier stages and this one, without any mask.
 
-    The new keys and values are appended to each group's lists.
+    The new keys and values are appended to each group's lists; with `measure` the entropy of each
+    token's attention replaces the group's.
     """
     outputs = []
     unpacked = (packing.unpack(part) for part in (q, k, v))
@@ -35,7 +37,11 @@ def attend_cache(
         past_keys, past_values = _past(run.group, block)
         key = torch.cat([*past_keys, key], dim=2)
         value = torch.cat([*past_values, value], dim=2)
-        out = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        if measure:
+            out, run.entropy = attention_and_entropy(query, key, value, scale)
+            run.measured = True
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, scale=scale)
         outputs.append(out.transpose(1, 2))
     return packing.pack(outputs)
 
@@ -47,6 +53,20 @@ def _past(group: Group, block: int) -> tuple[list[Tensor], list[Tensor]]:
         keys.append(gather_rows(stage_refs, lambda c: c.keys[block], group.branches))
         values.append(gather_rows(stage_refs, lambda c: c.values[block], group.branches))
     return [k.flatten(0, 1) for k in keys], [v.flatten(0, 1) for v in values]
+
+
+def attention_and_entropy(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention [R, H, n, c], and the entropy in nats of each query's weights [R, H, n].
+
+    Head by head, so that no more than one head's weights are held.
+    """
+    outputs, entropies = [], []
+    for head in range(q.shape[1]):
+        scores = (q[:, head] @ k[:, head].transpose(1, 2)).float() * scale  # [R, n, m]
+        weights = scores.softmax(-1)
+        outputs.append(weights.to(v.dtype) @ v[:, head])
+        entropies.append(scores.logsumexp(-1) - (weights * scores).sum(-1))
+    return torch.stack(outputs, 1), torch.stack(entropies, 1)
 
 
 def attend_text(

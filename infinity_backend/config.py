@@ -124,6 +124,11 @@ class PruningConfig:
             area-resized (FastVAR). `zero`: no update. `no_code`: the token leaves at the first
             prunable block and adds no code at this stage.
         keep_rounding: `floor_kept` keeps max(1, floor(L (1 - r))); `floor_pruned` L - floor(L r).
+        selection: which tokens stay, see `infinity_backend/selection.py`.
+        anchor_block: where `entropy` and `hybrid` measure attention; its self-attention is never
+            pruned from the stage with `cache_tokens` tokens on.
+        self_attention_share: self-attention is pruned by this share of the ratio: 1 FastVAR, 0.75
+            the predecessor's newest tree, 0 only cross-attention and feed-forward.
     """
 
     first_block: int = 3
@@ -131,14 +136,47 @@ class PruningConfig:
     cache_tokens: int = 576
     restore: Literal["cached", "zero", "no_code"] = "cached"
     keep_rounding: Literal["floor_kept", "floor_pruned"] = "floor_kept"
+    selection: Literal["fastvar", "entropy", "hybrid", "change"] = "fastvar"
+    anchor_block: int = 7
+    self_attention_share: float = 1.0
 
     def __post_init__(self) -> None:
         for name, known in (
             ("restore", ("cached", "zero", "no_code")),
             ("keep_rounding", ("floor_kept", "floor_pruned")),
+            ("selection", ("fastvar", "entropy", "hybrid", "change")),
         ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"pruning {name} is {getattr(self, name)!r}; expected {known}")
+        if not 0.0 <= self.self_attention_share <= 1.0:
+            raise ConfigError(
+                f"self_attention_share is {self.self_attention_share}; expected 0 (self-attention "
+                "is never pruned) to 1 (as much as all else)"
+            )
+        if self.restore == "no_code" and self.self_attention_share != 1.0:
+            raise ConfigError(
+                "with restore 'no_code' pruned tokens leave the stage, so self-attention cannot "
+                f"keep more of them (self_attention_share {self.self_attention_share}); use 1"
+            )
+        if self.restore == "no_code" and self.measures_attention:
+            raise ConfigError(
+                f"selection {self.selection!r} measures the attention of all tokens, and with "
+                "restore 'no_code' pruned ones have left; use restore 'cached' or 'zero'"
+            )
+
+    @property
+    def measures_attention(self) -> bool:
+        """Whether the selection looks at how focused each token's attention is."""
+        return self.selection in ("entropy", "hybrid")
+
+    def measures_at(self, block: int, tokens: int) -> bool:
+        """Whether a block of a stage runs self-attention on all tokens and measures its entropy."""
+        anchor = self.measures_attention and block == self.anchor_block
+        return anchor and tokens >= self.cache_tokens
+
+    def attended_tokens(self, tokens: int, ratio: float) -> int:
+        """How many of `tokens` stay in self-attention at this ratio in [0, 1)."""
+        return self.kept_tokens(tokens, ratio * self.self_attention_share) if ratio else tokens
 
     def kept_tokens(self, tokens: int, ratio: float) -> int:
         """How many of `tokens` stay at this ratio in [0, 1)."""
@@ -223,8 +261,15 @@ class PipelineConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary, read back by `from_json`."""
-        return {"format": 1, **asdict(self)}
+        """A JSON-ready dictionary, read back by `from_json`.
+
+        Settings of a selection that is not used are left out, so that they name no new model.
+        """
+        values = {"format": 1, **asdict(self)}
+        for name in ("selection", "anchor_block", "self_attention_share"):
+            if getattr(self.pruning, name) == getattr(PruningConfig, name):
+                del values["pruning"][name]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "PipelineConfig":

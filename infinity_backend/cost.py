@@ -29,10 +29,12 @@ def text_flops(config: InfinityConfig, text_lengths: Sequence[int]) -> int:
     return total
 
 
-def block_flops(config: InfinityConfig, tokens: int, keys: int, text_tokens: int) -> int:
-    """One block for one row."""
+def block_flops(
+    config: InfinityConfig, attended: int, keys: int, tokens: int, text_tokens: int
+) -> int:
+    """One block for one row: `attended` tokens in self-attention, `tokens` in the rest."""
     width = config.embed_dim
-    self_attention = 8 * tokens * width**2 + 4 * tokens * keys * width
+    self_attention = 8 * attended * width**2 + 4 * attended * keys * width
     cross_attention = 4 * tokens * width**2 + 4 * tokens * text_tokens * width
     feed_forward = (6 if config.swiglu else 4) * tokens * width * config.ffn_hidden
     modulation = 0 if config.shared_aln else 12 * width**2
@@ -42,9 +44,8 @@ def block_flops(config: InfinityConfig, tokens: int, keys: int, text_tokens: int
 def stage_flops(
     config: PipelineConfig,
     stage: int,
-    kept: int,
-    past_tokens: int,
-    past_kept: int,
+    ratio: float,
+    past: Sequence[tuple[int, int]],
     text_lengths: Sequence[int],
     cfg: float,
 ) -> int:
@@ -53,24 +54,29 @@ def stage_flops(
     Args:
         config: the whole pipeline's.
         stage: index into the schedule.
-        kept: tokens that prunable blocks compute.
-        past_tokens: keys that earlier stages left in dense blocks.
-        past_kept: the same in prunable blocks.
+        ratio: share of the tokens that prunable blocks leave out.
+        past: of each earlier stage that ran, the keys that it left in dense and in prunable blocks.
         text_lengths: text tokens of each branch that runs.
         cfg: guidance strength of the stage.
     """
     model, pruning = config.infinity, config.pruning
     height, width = config.schedule[stage]
     tokens = height * width
+    kept = pruning.kept_tokens(tokens, ratio) if ratio > 0 else tokens
+    attended = pruning.attended_tokens(tokens, ratio)
+    past_tokens, past_kept = sum(full for full, _ in past), sum(few for _, few in past)
+    past_anchor = sum(full if full >= pruning.cache_tokens else few for full, few in past)
     leaves = pruning.restore == "no_code"  # pruned tokens never come back
     total = 0 if stage == 0 else 2 * tokens * model.bits * model.embed_dim
     for text_tokens in text_lengths:
         for block in range(model.depth):
             prunable = block >= pruning.first_block and (leaves or block <= pruning.last_block)
-            if prunable:
-                total += block_flops(model, kept, past_kept + kept, text_tokens)
+            if not prunable:
+                total += block_flops(model, tokens, past_tokens + tokens, tokens, text_tokens)
+            elif pruning.measures_at(block, tokens):
+                total += block_flops(model, tokens, past_anchor + tokens, kept, text_tokens)
             else:
-                total += block_flops(model, tokens, past_tokens + tokens, text_tokens)
+                total += block_flops(model, attended, past_kept + attended, kept, text_tokens)
     mixes = len(text_lengths) == 2 and cfg != 1.0 and 0 in config.sampling.cfg_insertion_layer
     head_tokens = kept if leaves and pruning.first_block < model.depth else tokens
     per_token = 4 * model.embed_dim * model.bits

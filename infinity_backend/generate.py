@@ -15,7 +15,7 @@ from torch import Tensor
 
 from base.decisions import SKIP, Decision
 from base.errors import GenerationError
-from infinity_backend.bsq import Grid, resize
+from infinity_backend.bsq import Grid, resize, resize_area
 from infinity_backend.config import PipelineConfig
 from infinity_backend.draw import draw_from_stream, draw_keyed, to_signs
 from infinity_backend.groups import Group, GroupOutput, group_rows
@@ -142,7 +142,10 @@ class Stepper:
                 continue
             groups = group_rows(self.config, stage, rows, running, decisions)
             run = StageRun(self.model, self.config, stage, groups, self.cfg[stage], observe)
-            outputs = run([self._inputs(stage, group, codes) for group in groups])
+            changes = None
+            if self.config.pruning.selection == "change":
+                changes = [self._change(stage, group) for group in groups]
+            outputs = run([self._inputs(stage, group, codes) for group in groups], changes)
             for group, output in zip(groups, outputs, strict=True):
                 self._check_finite(state, group, output, stage)
             probabilities = [self._probability(output.logits, stage, observe) for output in outputs]
@@ -202,6 +205,16 @@ class Stepper:
         tokens = self.model.embed(x.flatten(2).transpose(1, 2))  # [G, L, C]
         return tokens.repeat(group.branches, 1, 1)
 
+    def _change(self, stage: int, group: Group) -> Tensor:
+        """How much the last stage that ran changed the codes at each token of this one: [G, L]."""
+        rows = []
+        for row in group.rows:
+            ran = [signs for signs in row.signs if signs is not None]
+            signs = ran[-1] if ran else torch.ones(1, 1, 1, device=self.device)
+            codes = resize(signs.permute(2, 0, 1)[None].float(), self.tokenizer_grid(stage))
+            rows.append(resize_area(codes.square().sum(1, True), self.config.schedule[stage]))
+        return torch.cat(rows).flatten(1)
+
     def _probability(self, logits: Tensor, stage: int, observe: Observe | None) -> Tensor:
         logits = logits / self.config.sampling.per_stage("tau", self.num_stages)[stage]
         if observe is not None:
@@ -221,11 +234,15 @@ class Stepper:
             restoration = row.restoration
             if output.restoration is not None:
                 restoration = Ref(output.restoration, index)
+            attention = row.attention
+            if output.attention is not None:
+                attention = Ref(output.attention, index)
             cache: Ref[KeyValueChunk] = Ref(output.cache, index)
             rows[member] = replace(
                 row,
                 history=(*row.history, cache),
                 restoration=restoration,
+                attention=attention,
                 signs=(*row.signs, signs[index]),
                 entropy_bits=entropy_bits[index],
                 certainty=certainty[index],

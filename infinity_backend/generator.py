@@ -13,6 +13,7 @@ from base.errors import GenerationError
 from base.stages import Stage
 from infinity_backend.cost import decoder_flops, stage_flops, text_flops
 from infinity_backend.features import feature_names, state_features, text_projection
+from infinity_backend.high_frequency import FEATURE_GRID, detail_features
 from infinity_backend.pipeline import InfinityPipeline
 from infinity_backend.request import ImageRequest
 from infinity_backend.state import GenerationState, Row
@@ -43,6 +44,7 @@ class InfinityGenerator:
         self._projection = text_projection(self.stepper.config.infinity.embed_dim)
         grid = self.stepper.tokenizer_grid(self.max_stages - 1)
         self._decode_flops = decoder_flops(self.stepper.vae, grid)
+        self.detail_features_flops = 2.0 * decoder_flops(self.stepper.vae, FEATURE_GRID)
         self._stages = lru_cache(maxsize=4096)(self._stages_for)
 
     @classmethod
@@ -55,13 +57,14 @@ class InfinityGenerator:
         return self._stages(self.pipeline.text_encoder.length(request.prompt))
 
     def _stages_for(self, text_tokens: int) -> tuple[Stage, ...]:
-        config, stages, past = self.stepper.config, [], 0
+        config, stages = self.stepper.config, []
+        past: list[tuple[int, int]] = []
         lengths = (text_tokens,) * (2 if self.stepper.guided else 1)
         for index, (height, width) in enumerate(config.schedule):
             tokens, cfg = height * width, self.stepper.cfg[index]
-            flops = stage_flops(config, index, tokens, past, past, lengths, cfg)
+            flops = stage_flops(config, index, 0.0, past, lengths, cfg)
             stages.append(Stage(f"{height}x{width}", tokens, float(flops)))
-            past += tokens
+            past.append((tokens, tokens))
         return tuple(stages)
 
     def fixed_cost(self, request: ImageRequest) -> float:
@@ -106,14 +109,9 @@ class InfinityGenerator:
             return 0.0
         branches = row.branches if decision["guidance"] else 1
         lengths = [of_branch[row.text.index] for of_branch in row.text.chunk.lengths[:branches]]
-        height, width = config.schedule[stage]
-        kept = height * width
-        if ratio > 0:
-            kept = config.pruning.kept_tokens(kept, ratio)
-        past_tokens = sum(ref.chunk.tokens for ref in row.history)
-        past_kept = sum(ref.chunk.kept for ref in row.history)
+        past = [(ref.chunk.tokens, ref.chunk.kept) for ref in row.history]
         cfg = self.stepper.cfg[stage]
-        return float(stage_flops(config, stage, kept, past_tokens, past_kept, lengths, cfg))
+        return float(stage_flops(config, stage, ratio, past, lengths, cfg))
 
     def advance(self, state: GenerationState, decisions: Sequence[Decision]) -> GenerationState:
         """One stage of each row that is not done.
@@ -146,6 +144,13 @@ class InfinityGenerator:
     def features(self, state: GenerationState) -> np.ndarray:
         """[B, F] float32; columns in `infinity_backend/features.py`."""
         return state_features(state, self._projection)
+
+    def detail_features(self, state: GenerationState) -> np.ndarray:
+        """[B, 2] what SkipVAR decides by, see `infinity_backend/high_frequency.py`.
+
+        Costs `detail_features_flops` a row.
+        """
+        return detail_features(self.stepper.vae, state).cpu().numpy()
 
     def preview(self, state: GenerationState, rows: Sequence[int] | None = None) -> np.ndarray:
         """Images of the codes so far, uint8 RGB [rows, height, width, 3]."""

@@ -13,7 +13,14 @@ from torch import Tensor
 from base.decisions import Decision
 from infinity_backend.config import PipelineConfig
 from infinity_backend.packing import Packing
-from infinity_backend.state import KeyValueChunk, RestorationChunk, Row, TextChunk, gather_rows
+from infinity_backend.state import (
+    AttentionChunk,
+    KeyValueChunk,
+    RestorationChunk,
+    Row,
+    TextChunk,
+    gather_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +32,14 @@ class Group:
         rows: what belongs to each.
         branches: 2 with guidance, 1 without.
         kept: tokens that prunable blocks compute; all of the stage's when nothing is pruned.
+        attended: the same in self-attention; as many or more.
     """
 
     members: tuple[int, ...]
     rows: tuple[Row, ...]
     branches: int
     kept: int
+    attended: int
 
     @property
     def num_rows(self) -> int:
@@ -47,12 +56,14 @@ class GroupOutput:
         kept: [G, n] the tokens that logits belong to, where pruned tokens have none; else None.
         cache: keys and values of all blocks.
         restoration: updates, if this is the cache stage.
+        attention: entropies, if this stage measured them.
     """
 
     logits: Tensor
     kept: Tensor | None
     cache: KeyValueChunk
     restoration: RestorationChunk | None
+    attention: AttentionChunk | None = None
 
 
 @dataclass
@@ -65,6 +76,8 @@ class GroupRun:
     keys: list[Tensor] = field(default_factory=list)  # per block [b, G, H, n, c]
     values: list[Tensor] = field(default_factory=list)
     updates: dict[int, list[Tensor]] = field(default_factory=dict)  # per block, three [b, G, L, C]
+    entropy: Tensor | None = None  # [R, H, L], carried over, then measured here
+    measured: bool = False
 
     @classmethod
     def start(cls, group: Group) -> "GroupRun":
@@ -108,13 +121,16 @@ def group_rows(
     grouped: dict[tuple[Any, ...], list[int]] = {}
     for member in members:
         row, ratio = rows[member], decisions[member]["prune_ratio"]
-        kept = height * width
+        kept = attended = height * width
         if ratio > 0:
+            attended = config.pruning.attended_tokens(kept, ratio)
             kept = config.pruning.kept_tokens(kept, ratio)
         history = tuple((ref.chunk.tokens, ref.chunk.kept) for ref in row.history)
-        key = (kept, row.branches, row.restoration is not None, history)
+        attention = None if row.attention is None else row.attention.chunk.grid
+        restores = row.restoration is not None
+        key = (kept, attended, row.branches, restores, attention, history)
         grouped.setdefault(key, []).append(member)
     return [
-        Group(tuple(same), tuple(rows[member] for member in same), branches, kept)
-        for (kept, branches, *_), same in grouped.items()
+        Group(tuple(same), tuple(rows[member] for member in same), branches, kept, attended)
+        for (kept, attended, branches, *_), same in grouped.items()
     ]

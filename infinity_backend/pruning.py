@@ -1,4 +1,4 @@
-"""Token pruning (FastVAR): which tokens of a stage are computed, and what the others receive.
+"""Moving kept tokens out of a stage and their updates back (which are kept: `selection.py`).
 
 Shapes: R rows, L tokens of the stage, n kept ones, C width.
 """
@@ -6,20 +6,6 @@ Shapes: R rows, L tokens of the stage, n kept ones, C width.
 from torch import Tensor
 
 from infinity_backend.bsq import Grid, resize_area
-
-
-def select(x: Tensor, kept: int) -> Tensor:
-    """The tokens that differ most from the mean of their row.
-
-    Args:
-        x: residual stream [R, L, C], not normalised.
-        kept: how many to keep.
-
-    Returns:
-        Indices [R, kept], best first.
-    """
-    score = (x - x.mean(dim=1, keepdim=True)).square().sum(-1)  # [R, L]
-    return score.topk(kept, dim=1).indices
 
 
 def gather(x: Tensor, indices: Tensor) -> Tensor:

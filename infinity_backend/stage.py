@@ -18,10 +18,11 @@ from infinity_backend.config import PipelineConfig
 from infinity_backend.groups import Group, GroupOutput, GroupRun, pack_groups, text_rows
 from infinity_backend.layers import Block
 from infinity_backend.packing import Packing
-from infinity_backend.pruning import gather, resize_tokens, scatter, select
+from infinity_backend.pruning import gather, resize_tokens, scatter
 from infinity_backend.rope import rope_table
 from infinity_backend.sampling import mix
-from infinity_backend.state import KeyValueChunk, RestorationChunk, gather_rows
+from infinity_backend.selection import SELECTIONS, Evidence
+from infinity_backend.state import AttentionChunk, KeyValueChunk, RestorationChunk, gather_rows
 from infinity_backend.transformer import Infinity
 
 Observe = Callable[[str, Tensor], None]
@@ -51,14 +52,23 @@ class StageRun:
         self.prunes = any(group.kept < self.tokens for group in groups)
         self.full = pack_groups(groups, [self.tokens] * len(groups))
         self.kept = pack_groups(groups, [group.kept for group in groups])
+        self.attended = pack_groups(groups, [group.attended for group in groups])
+        self.changes: Sequence[Tensor] | None = None
 
-    def __call__(self, inputs: Sequence[Tensor]) -> list[GroupOutput]:
+    def __call__(
+        self, inputs: Sequence[Tensor], changes: Sequence[Tensor] | None = None
+    ) -> list[GroupOutput]:
         """Run all blocks and the head.
 
         Args:
             inputs: per group, embedded tokens of all R rows [R, L, C], conditional ones first.
+            changes: per group, how much the last stage changed the codes of each token [G, L];
+                only the selection `change` looks at it.
         """
         model, pruning = self.model, self.config.pruning
+        self.changes = changes
+        for run in self.groups:
+            run.entropy = self._carried_entropy(run)
         levels = model.level_embedding_blocks()
         mix_after = self._mixing_blocks()
         x = self.full.pack(list(inputs))
@@ -111,18 +121,23 @@ class StageRun:
 
     def _restored_block(self, index: int, block: Block, x: Tensor) -> Tensor:
         """Each sub-layer on the tokens it selects; the others get the cached update (5.2, 5.3)."""
-        modulation = self._modulation(block, self.kept)
         for number in range(3):
+            packing = self.attended if number == 0 else self.kept
+            if number == 0 and self.config.pruning.measures_at(index, self.tokens):
+                packing = self.full
+            modulation = self._modulation(block, packing)
             streams = self.full.unpack(x)
             chosen = [
-                select(stream, run.group.kept) if run.group.kept < self.tokens else None
-                for run, stream in zip(self.groups, streams, strict=True)
+                self._select(place, stream, kept) if kept < self.tokens else None
+                for place, (stream, (_, kept)) in enumerate(
+                    zip(streams, packing.shapes, strict=True)
+                )
             ]
             pairs = list(zip(chosen, streams, strict=True))
-            tokens = self.kept.pack([s if i is None else gather(s, i) for i, s in pairs])
-            rope = self._kept_rope(chosen)
-            update = self._update(number, index, block, tokens, modulation, self.kept, rope)
-            parts = zip(self.groups, chosen, self.kept.unpack(update), strict=True)
+            tokens = packing.pack([s if i is None else gather(s, i) for i, s in pairs])
+            rope = self._kept_rope(chosen, packing)
+            update = self._update(number, index, block, tokens, modulation, packing, rope)
+            parts = zip(self.groups, chosen, packing.unpack(update), strict=True)
             full = self.full.pack(
                 [
                     part
@@ -138,13 +153,29 @@ class StageRun:
             x = x + full
         return x
 
+    def _select(self, place: int, stream: Tensor, kept: int) -> Tensor:
+        """The kept tokens [rows, kept] of one group, for the rows of `stream`."""
+        run, change = self.groups[place], None
+        if self.changes is not None:
+            change = self.changes[place].repeat(run.group.branches, 1)[: len(stream)]
+        entropy = None if run.entropy is None else run.entropy[: len(stream)]
+        return SELECTIONS[self.config.pruning.selection](Evidence(stream, entropy, change), kept)
+
+    def _carried_entropy(self, run: GroupRun) -> Tensor | None:
+        """The last measured entropies of a group, averaged onto this grid [R, H, L]."""
+        refs = [row.attention for row in run.group.rows if row.attention is not None]
+        if not refs or not self.config.pruning.measures_attention:
+            return None
+        entropy = gather_rows(refs, lambda c: c.entropy, run.group.branches).flatten(0, 1)
+        return resize_tokens(entropy.transpose(1, 2), refs[0].chunk.grid, self.grid).transpose(1, 2)
+
     def _drop_tokens(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Take pruned tokens out of the stream for the rest of the stage, alike in all branches."""
         streams, chosen = [], []
-        for run, stream in zip(self.groups, self.full.unpack(x), strict=True):
+        for place, (run, stream) in enumerate(zip(self.groups, self.full.unpack(x), strict=True)):
             conditional = stream[: len(run.group.rows)]
             if run.group.kept < self.tokens:
-                indices = select(conditional, run.group.kept).sort(dim=1).values
+                indices = self._select(place, conditional, run.group.kept).sort(dim=1).values
             else:
                 indices = torch.arange(self.tokens, device=x.device).expand(len(conditional), -1)
             chosen.append(indices)
@@ -153,13 +184,13 @@ class StageRun:
             indices.repeat(run.group.branches, 1)
             for run, indices in zip(self.groups, chosen, strict=True)
         ]
-        return self.kept.pack(streams), self._kept_rope(list(every)), chosen
+        return self.kept.pack(streams), self._kept_rope(list(every), self.kept), chosen
 
-    def _kept_rope(self, chosen: Sequence[Tensor | None]) -> Tensor:
+    def _kept_rope(self, chosen: Sequence[Tensor | None], packing: Packing) -> Tensor:
         """Rotations of the kept tokens, packed like them [..., n, c/2]."""
         if all(indices is None for indices in chosen):
             return self.rope
-        return self.kept.pack(
+        return packing.pack(
             [
                 self.rope.expand(run.group.num_rows, -1, -1)
                 if indices is None
@@ -186,7 +217,8 @@ class StageRun:
         if number == 0:
             if rope.shape[-2] != x.shape[-2]:  # a dense packing of several groups
                 rope = packing.pack([self.rope.expand(rows, -1, -1) for rows, _ in packing.shapes])
-            attend = partial(attend_cache, self.groups, packing, index, block.sa.scale)
+            measure = self.config.pruning.measures_at(index, self.tokens)
+            attend = partial(attend_cache, self.groups, packing, index, block.sa.scale, measure)
             return block.self_attention(x, modulation, rope, attend)
         if number == 1:
             attend = partial(attend_text, self.groups, packing, index, block.ca.scale)
@@ -252,10 +284,13 @@ class StageRun:
             conditional, unconditional = logits.chunk(2)
             logits = mix(conditional, unconditional, self.cfg)
         cache = KeyValueChunk(
-            tuple(run.keys), tuple(run.values), tokens=self.tokens, kept=run.group.kept
+            tuple(run.keys), tuple(run.values), tokens=self.tokens, kept=run.group.attended
         )
         restoration = None
         if run.updates:
             updates = {index: (u[0], u[1], u[2]) for index, u in run.updates.items()}
             restoration = RestorationChunk(self.grid, updates)
-        return GroupOutput(logits, kept, cache, restoration)
+        attention = None
+        if run.measured and run.entropy is not None:
+            attention = AttentionChunk(self.grid, run.by_branch(run.entropy))
+        return GroupOutput(logits, kept, cache, restoration, attention)

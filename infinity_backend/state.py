@@ -65,6 +65,14 @@ class RestorationChunk:
     updates: dict[int, tuple[Tensor, Tensor, Tensor]]
 
 
+@dataclass(frozen=True)
+class AttentionChunk:
+    """How spread out the attention of each token was at a stage: entropy [b, G, H, L]."""
+
+    grid: Grid
+    entropy: Tensor
+
+
 T = TypeVar("T")
 
 
@@ -116,6 +124,7 @@ class Row:
         branches: 2 while the guidance branch runs; once dropped it stays dropped.
         history: keys and values of the stages that ran, in order.
         restoration: updates of the cache stage, if it ran.
+        attention: entropy of the last stage that measured it.
         signs: per stage +1 or -1 for each bit and 0 where a pruned token adds no code, int8
             [h, w, d] on the tokenizer's grid; None where the stage was skipped.
         entropy_bits: mean entropy of a bit at the last stage that ran, in [0, 1].
@@ -126,6 +135,7 @@ class Row:
     branches: int
     history: tuple[Ref[KeyValueChunk], ...] = ()
     restoration: Ref[RestorationChunk] | None = None
+    attention: Ref[AttentionChunk] | None = None
     signs: tuple[Tensor | None, ...] = ()
     entropy_bits: float = 1.0
     certainty: float = 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import infinity
+from tests.conformance import infinity, predecessor
 from tests.conformance.__main__ import main
 
 DATA = Path(__file__).parents[1] / "data"
@@ -18,6 +18,11 @@ CASES = sorted(json.loads((DATA / "infinity/manifest.json").read_text())["cases"
 def test_infinity_case(case: str) -> None:
     results = infinity.run(DATA / "infinity", re.compile(f"^{re.escape(case)}$"))
     assert results and {result.verdict for result in results} == {"ok"}, results
+
+
+def test_predecessor_numbers() -> None:
+    results = predecessor.run(DATA / "predecessor")
+    assert len(results) > 20 and {result.verdict for result in results} == {"ok"}, results
 
 
 def test_the_runner_sees_a_wrong_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

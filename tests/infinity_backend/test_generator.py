@@ -15,12 +15,21 @@ from infinity_backend.generator import InfinityGenerator
 from tests.envs.protocol_checks import check_generator
 from tests.infinity_backend.tiny import requests, tiny_generator
 
+VARIANTS: dict[str, dict[str, object]] = {
+    "cached": {},
+    "zero": {"restore": "zero"},
+    "no_code": {"restore": "no_code"},
+    "entropy": {"selection": "entropy", "anchor_block": 2, "self_attention_share": 0.0},
+    "hybrid": {"selection": "hybrid", "anchor_block": 1, "self_attention_share": 0.75},
+    "change": {"selection": "change"},
+    "change no_code": {"selection": "change", "restore": "no_code"},
+}
 RESTORES = ("cached", "zero", "no_code")
 RATIOS = (0.0, 0.4, 0.7, SKIP)
 
 
-def pruning(restore: str) -> PruningConfig:
-    return PruningConfig(1, 2, cache_tokens=9, restore=restore)  # type: ignore[arg-type]
+def pruning(variant: str) -> PruningConfig:
+    return PruningConfig(1, 2, cache_tokens=9, **VARIANTS[variant])  # type: ignore[arg-type]
 
 
 def decide(ratio: float, guidance: bool = True) -> dict[str, object]:
@@ -40,12 +49,12 @@ def mixed_decisions(rows: int, stages: int, seed: int = 0) -> list[list[dict[str
     ]
 
 
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize("restore", [*RESTORES, "hybrid"])
 def test_protocol(restore: str) -> None:
     check_generator(tiny_generator(pruning=pruning(restore)), requests(4), tolerance=1.0)
 
 
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize("restore", VARIANTS)
 def test_rows_do_not_depend_on_their_neighbours(restore: str) -> None:
     """With bits forced, the logits of a batch of unequal rows are those of each row alone."""
     generator = tiny_generator(pruning=pruning(restore))
@@ -72,7 +81,7 @@ def test_rows_do_not_depend_on_their_neighbours(restore: str) -> None:
             assert before != [row.entropy_bits for row in together.rows]
 
 
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize("restore", VARIANTS)
 def test_costs_equal_the_flop_counter(restore: str) -> None:
     generator = tiny_generator(pruning=pruning(restore))
     request = requests(2)[1]

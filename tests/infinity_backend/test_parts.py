@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from base.errors import ConfigError
 from infinity_backend.config import PruningConfig, SamplingConfig, VAEConfig
 from infinity_backend.packing import Packing
-from infinity_backend.pruning import gather, resize_tokens, scatter, select
+from infinity_backend.pruning import gather, resize_tokens, scatter
 from infinity_backend.rope import rope_table
 from infinity_backend.sampling import bit_probability, draw_sequential, keyed_uniform
 from infinity_backend.schedule import nearest_template, official_schedule
+from infinity_backend.selection import Evidence, by_distance
 
 
 def test_official_schedules() -> None:
@@ -80,7 +81,7 @@ def test_packing_is_undone() -> None:
 def test_selection_keeps_what_differs_most() -> None:
     x = torch.zeros(1, 4, 2)
     x[0, 2], x[0, 1] = 5.0, -3.0
-    indices = select(x, 2)
+    indices = by_distance(Evidence(x), 2)
     assert indices.tolist() == [[2, 1]]
     kept = gather(x, indices)
     assert torch.equal(scatter(torch.zeros_like(x), indices, kept), x)
