@@ -30,7 +30,7 @@ as `<unk>`, with a warning.
 Scales of {scales} tokens a side, {bits} bits a token; sampling: guidance {cfg:g}, temperature
 {tau:g}. Weights are stored in float16 and read as float32. Pruned tokens leave before block
 {first_block} and add no code (`restore: {restore}`): the choice with the largest head-room of four
-that were measured (`docs` and the table below).
+that were measured (`benchmarks/pruning_choice.json`).
 
 ## Training data
 
