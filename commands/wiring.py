@@ -41,7 +41,8 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
     Args:
         text: `scenes` (the small Infinity that comes with the package), `toy` (no model at all,
             for trying things out), `table:FILE` (what `prunegym tabulate` wrote, instead of the
-            generator), or a folder with a checkpoint.
+            generator), `fourm-toy` or `egom2p-toy` (small untrained models), or a folder with a
+            checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
 
     Raises:
@@ -52,6 +53,10 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
         from envs.toy import ToyGenerator
 
         return ToyGenerator()
+    if text in ("fourm-toy", "egom2p-toy"):
+        from fourm_backend.toy import toy_egom2p, toy_fourm
+
+        return toy_fourm(device) if text == "fourm-toy" else toy_egom2p(device)
     if text.startswith("table:"):
         from envs.decision_table import load_table
         from envs.tabulated import TableGenerator
@@ -61,8 +66,12 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
     if not folder.is_dir():
         raise CheckpointError(
             f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', table:FILE, "
-            "or a folder with a checkpoint"
+            "fourm-toy, egom2p-toy, or a folder with a checkpoint"
         )
+    if (folder / "task.yaml").is_file():
+        from fourm_backend.pipeline import load_generator as load_fourm
+
+        return load_fourm(folder, device)
     from infinity_backend.generator import InfinityGenerator
 
     return InfinityGenerator.from_pretrained(folder, device=device)
@@ -135,6 +144,10 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
 
     if isinstance(generator, ToyGenerator):
         return [_toy_request(record) for record in prompts]
+    from fourm_backend.generator import FourMGenerator
+
+    if isinstance(generator, FourMGenerator):
+        return [generator.request(record.prompt, record.seed) for record in prompts]
     from infinity_backend.request import ImageRequest
 
     return [ImageRequest(record.prompt, record.seed) for record in prompts]

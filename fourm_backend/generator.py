@@ -1,7 +1,7 @@
 """4M and EgoM2P as generators of the protocol in `envs/generator.py`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +61,7 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
     Args:
         model: frozen.
         task: from what to what.
+        read: makes conditions of what a user writes as a prompt; see `request`.
 
     Raises:
         ConfigError: settings that do not fit the model, or a text-like target: how long a text
@@ -70,8 +71,10 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
     output_kind = "tokens"
     decision_space = DECISIONS
 
-    def __init__(self, model: FourM, task: Task):
-        self.model, self.task = model, task
+    def __init__(
+        self, model: FourM, task: Task, read: Callable[[str], Mapping[str, Entry]] | None = None
+    ):
+        self.model, self.task, self._read = model, task, read
         outputs = model.config.outputs
         for name in task.target_domains:
             if name in outputs and outputs[name].type in TEXT_LIKE:
@@ -91,9 +94,18 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
         self._projection = condition_projection(model.config.architecture.dim)
         self._stages = lru_cache(maxsize=4096)(self._stages_for)
 
-    @property
-    def _registers(self) -> int:
-        return self.model.config.architecture.num_register_tokens
+    def request(self, prompt: str, seed: int = 0) -> TokenRequest:
+        """What a prompt stands for; see `fourm_backend.prompts.read_prompt`.
+
+        Raises:
+            DataError: a prompt that cannot be used.
+        """
+        if self._read is None:
+            raise DataError(
+                f"prompt {prompt!r}: this generator was made without a reader of prompts; pass "
+                "TokenRequest objects"
+            )
+        return TokenRequest(prompt, self._read(prompt), seed)
 
     def stages(self, request: TokenRequest) -> tuple[Stage, ...]:
         """The steps, named `TARGET.NUMBER`; costs depend on how much is given."""

@@ -18,9 +18,10 @@ from fourm_backend.samples import continued_text
 from fourm_backend.sampling import SiteNoise, filter_logits
 from fourm_backend.schedule import Step
 from fourm_backend.task import Task
-from tests.fourm_backend.tiny import CAPTION, CLIP, PIXELS, RGB, caption, pixels, tiny_model
+from fourm_backend.toy import CAPTION, CLIP, RGB, random_model
+from tests.fourm_backend.tiny import PIXELS, caption, pixels
 
-MODEL = tiny_model(CAPTION, PIXELS, CLIP, RGB)
+MODEL = random_model(CAPTION, PIXELS, CLIP, RGB)
 
 
 def steps(*targets: str, **settings: Any) -> list[Step]:
@@ -142,7 +143,7 @@ def test_samples_and_schedules_that_do_not_fit() -> None:
 
 
 def test_values_that_are_not_finite_are_an_error() -> None:
-    model = tiny_model(CAPTION, CLIP)
+    model = random_model(CAPTION, CLIP)
     model.target("tok_clip@16").to_logits.weight[0, 0] = torch.nan
     schedule = steps("tok_clip@16", cond_domains="caption")
     with pytest.raises(GenerationError, match=r"tok_clip@16: logits are not finite"):

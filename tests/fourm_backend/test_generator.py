@@ -15,19 +15,9 @@ from fourm_backend.request import TokenRequest
 from fourm_backend.samples import empty_target, full_input
 from fourm_backend.sampling import SiteNoise
 from fourm_backend.task import Task
+from fourm_backend.toy import CAPTION, CLIP, GAZE, RGB, VIDEO, random_model
 from tests.envs.protocol_checks import check_generator, random_decisions
-from tests.fourm_backend.tiny import (
-    CAPTION,
-    CLIP,
-    GAZE,
-    PIXELS,
-    RGB,
-    VECTORS,
-    VIDEO,
-    caption,
-    pixels,
-    tiny_model,
-)
+from tests.fourm_backend.tiny import PIXELS, VECTORS, caption, pixels
 
 CHAIN = Task.from_values(
     {
@@ -45,7 +35,7 @@ CHAIN = Task.from_values(
 
 @pytest.fixture(scope="module")
 def generator() -> FourMGenerator:
-    return FourMGenerator(tiny_model(CAPTION, PIXELS, CLIP, RGB), CHAIN)
+    return FourMGenerator(random_model(CAPTION, PIXELS, CLIP, RGB), CHAIN)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +63,7 @@ def test_egom2p_keeps_the_protocol() -> None:
             "top_p": 0.8,
         }
     )
-    ego = FourMGenerator(tiny_model(VIDEO, GAZE, share_embedding=True), task)
+    ego = FourMGenerator(random_model(VIDEO, GAZE, share_embedding=True), task)
     requests = []
     for index in range(3):
         video = torch.randint(20, (1, 20), generator=torch.Generator().manual_seed(index))
@@ -121,7 +111,7 @@ def test_costs_of_other_builds_and_conditions() -> None:
         "mask_valid": torch.tensor([[True] * 4 + [False] * 2]),
     }
     inputs = {"t5_caption": full_input(VECTORS, entry), "rgb@16": pixels(4)}
-    model = tiny_model(
+    model = random_model(
         VECTORS, PIXELS, CLIP, gated_mlp=False, act_layer="GELU", qk_norm=True, mlp_bias=True
     )
     check_costs(FourMGenerator(model, task), [TokenRequest("vectors", inputs)])
@@ -178,7 +168,7 @@ def test_incremental_encoding_of_everything_new_is_full_encoding(
     generator: FourMGenerator, requests: list[TokenRequest]
 ) -> None:
     """With one block in the encoder nothing of the older tokens changes: it is exact there."""
-    model = tiny_model(CAPTION, PIXELS, CLIP, RGB, encoder_depth=1)
+    model = random_model(CAPTION, PIXELS, CLIP, RGB, encoder_depth=1)
     shallow = FourMGenerator(model, CHAIN)
     state = shallow.advance(shallow.begin(requests), [{}] * len(requests))
     rows = state.rows
@@ -198,7 +188,7 @@ def test_incremental_encoding_of_everything_new_is_full_encoding(
 
 
 def test_requests_and_tasks_that_do_not_fit(requests: list[TokenRequest]) -> None:
-    model = tiny_model(CAPTION, PIXELS, CLIP, RGB)
+    model = random_model(CAPTION, PIXELS, CLIP, RGB)
     generator = FourMGenerator(model, CHAIN)
     with pytest.raises(DataError, match="rgb@16"):
         generator.begin([TokenRequest("no picture", {"caption": caption(4)})])

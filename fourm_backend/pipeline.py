@@ -1,0 +1,44 @@
+"""A model folder to control: weights, `task.yaml`, and a text tokenizer for captions."""
+
+from functools import partial
+from pathlib import Path
+
+from base.errors import CheckpointError
+from fourm_backend.checkpoints import load_model
+from fourm_backend.generator import FourMGenerator
+from fourm_backend.prompts import read_prompt
+from fourm_backend.task import Task
+from fourm_backend.text import load_text_tokenizer
+
+TASK_FILE = "task.yaml"
+
+
+def load_generator(folder: str | Path, device: str = "cpu") -> FourMGenerator:
+    """Load a folder.
+
+    Args:
+        folder: `task.yaml` (see `Task`); `config.json` with `model.safetensors`, or one
+            `.safetensors` or `.pth` file; `text_tokenizer.json` where captions are conditions.
+        device: where it runs.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigError: the task does not fit the model.
+    """
+    folder = Path(folder)
+    task = Task.from_file(folder / TASK_FILE)
+    source = folder
+    if not (folder / "config.json").is_file():
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.pth")])
+        if len(files) != 1:
+            raise CheckpointError(
+                f"{folder} has no config.json and {len(files)} weight files; expected config.json "
+                "with model.safetensors, or exactly one .safetensors or .pth file"
+            )
+        source = files[0]
+    model = load_model(source, device)
+    path = folder / "text_tokenizer.json"
+    tokenizer = load_text_tokenizer(path) if path.is_file() else None
+    inputs = model.config.inputs
+    reader = partial(read_prompt, task=task, modalities=inputs, text_tokenizer=tokenizer)
+    return FourMGenerator(model, task, reader)
