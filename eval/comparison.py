@@ -1,7 +1,7 @@
 """What is compared: folders matched by key, with prompt, category and cost of each image."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import ConfigError, DataError, StrictError
@@ -10,6 +10,7 @@ from eval.folders import ImageFolder, find_images, printable
 from eval.metadata import Metadata, read_metadata
 from eval.prompts import Prompt, resolve_prompts
 from eval.provenance import missing_provenance, read_provenance, why_not_comparable
+from eval.timings import logged_timings, read_timings
 
 ORIGINAL = "Original"
 
@@ -53,6 +54,7 @@ def plan_comparison(
     *,
     layout: str = "auto",
     allow_mismatch: bool = False,
+    timings: str | Path = "auto",
 ) -> Comparison:
     """Find and match the images of an Original folder and of any number of candidates.
 
@@ -61,9 +63,12 @@ def plan_comparison(
         candidates: folders by name.
         layout: `auto`, `flat` or `nested`.
         allow_mismatch: compare folders of different fingerprints or seeds, with a warning.
+        timings: a table of milliseconds that goes before what the metadata say; `auto` looks for
+            the logs of `eval.timings` where the metadata say nothing.
 
     Raises:
         ConfigError: a folder is missing, or a name cannot be used.
+        DataError: the table of timings cannot be used.
         StrictError: the folders were not made under the same fingerprint and seeds.
     """
     if not candidates or any(not name.strip() or name == ORIGINAL for name in candidates):
@@ -78,6 +83,9 @@ def plan_comparison(
     metadata = {name: read_metadata(folder) for name, folder in folders.items()}
     provenance = {name: read_provenance(folder.path) for name, folder in folders.items()}
 
+    compute = {name: _compute(folders[name], metadata[name]) for name in folders}
+    unused = _add_timings(compute, folders, timings)
+
     reasons = why_not_comparable(folders, metadata, provenance)
     if reasons and not allow_mismatch:
         raise StrictError(
@@ -90,7 +98,7 @@ def plan_comparison(
         keys=tuple(keys),
         prompts=prompts,
         categories={key: found for key in keys if (found := _categories(key, metadata))},
-        compute={name: _compute(folders[name], metadata[name]) for name in folders},
+        compute=compute,
         provenance=provenance,
         warnings=(
             *(f"NOT COMPARABLE: {reason}" for reason in reasons),
@@ -98,6 +106,7 @@ def plan_comparison(
             *(warning for entries in metadata.values() for warning in entries.warnings),
             *missing_provenance(provenance),
             *disagreements,
+            *unused,
         ),
     )
 
@@ -124,3 +133,33 @@ def _categories(key: str, metadata: Mapping[str, Metadata]) -> tuple[str, ...]:
 
 def _compute(folder: ImageFolder, metadata: Metadata) -> dict[str, Compute]:
     return {key: metadata.entries[key].compute for key in folder.images if key in metadata.entries}
+
+
+def _add_timings(
+    compute: dict[str, dict[str, Compute]],
+    folders: Mapping[str, ImageFolder],
+    timings: str | Path,
+) -> list[str]:
+    """Put times into `compute`; a warning tells of those that no image has."""
+    if timings == "auto":
+        logged = {name: logged_timings(folder) for name, folder in folders.items()}
+        times = {
+            name: {key: ms for key, ms in found.items() if not _has_time(compute[name].get(key))}
+            for name, found in logged.items()
+        }
+    else:
+        times = read_timings(timings)
+    unused = 0
+    for name, found in times.items():
+        images = folders[name].images if name in folders else {}
+        for key, ms in found.items():
+            if key in images:
+                known = compute[name].get(key, Compute(None, None, ()))
+                compute[name][key] = replace(known, latency_ms=ms)
+            else:
+                unused += 1
+    return [f"{timings} has times of {unused} images that no folder has"] if unused else []
+
+
+def _has_time(cost: Compute | None) -> bool:
+    return cost is not None and cost.latency_ms is not None

@@ -35,13 +35,23 @@ class Compute:
 def compute_of(record: Mapping[str, Any]) -> Compute:
     """Read the cost out of an image's metadata. Values of a wrong type count as missing."""
     cost, full = _positive(record.get("cost_flops")), _positive(record.get("full_cost_flops"))
-    stages = record.get("decisions")
+    stages = record.get("decisions", _last_four(record.get("prune_ratio_last4")))
     decisions = [decision_of(stage) for stage in stages] if isinstance(stages, list) else []
     return Compute(
         compute_saved=1 - cost / full if cost is not None and full else None,
         latency_ms=_positive(record.get("latency_ms")),
         decisions=seen_before(tuple(decision for decision in decisions if decision)),
     )
+
+
+def _last_four(ratios: Any) -> list[dict[str, Any]] | None:
+    """The predecessor's form: the shares that were pruned of the last four scales."""
+    if not isinstance(ratios, list) or len(ratios) != 4:
+        return None
+    names = ("4th last", "3rd last", "2nd last", "last")
+    return [
+        {"stage": name, "prune_ratio": ratio} for name, ratio in zip(names, ratios, strict=True)
+    ]
 
 
 _Value = TypeVar("_Value", bound=Hashable)

@@ -14,9 +14,10 @@ from eval.comparison import Comparison, plan_comparison, require_overlap
 from eval.console import progress_bar, show
 from eval.evaluation import evaluate
 from eval.metrics.registry import MetricSettings, make_metrics
-from eval.options import candidates_of, device_of, make_parser
+from eval.options import candidates_of, device_of, make_parser, pythons_of
 from eval.report import write_report
 from eval.scoring import CHOICES, ScoringSettings
+from eval.sets import SET_FIGURES, make_set_metric
 from eval.summary import SummarySettings
 from eval.tables import write_tables
 
@@ -57,12 +58,15 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
         candidates_of(options),
         layout=options.layout,
         allow_mismatch=options.allow_mismatch,
+        timings=options.timings,
     )
     require_overlap(comparison)
     out = _prepared(Path(options.out), comparison)
     device = device_of(options)
+    names = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    set_figures = [name for name in SET_FIGURES if name in names]
     metrics, not_computed = make_metrics(
-        [name.strip() for name in options.metrics.split(",") if name.strip()],
+        [name for name in names if name not in set_figures],
         MetricSettings(
             ssim_window=options.ssim,
             lpips_net=options.lpips_net,
@@ -70,8 +74,11 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
             clip_model=options.clip_model,
             shipped_clip=shipped_clip,
             device=device,
+            pythons=pythons_of(options),
         ),
     )
+    set_metric, missing = make_set_metric(set_figures, device)
+    not_computed |= missing
     chosen = {name: getattr(options, name) for name in (*CHOICES, "batch_size", "workers")}
     with progress_bar(console) as progress:
         task = progress.add_task("images", total=len(comparison.keys))
@@ -81,6 +88,7 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
             ScoringSettings(device=device, **chosen),
             SummarySettings(options.paired, options.bootstrap, options.seed),
             not_computed,
+            set_metric,
             journal=out / UNFINISHED,
             on_progress=lambda images: progress.advance(task, images),
         )

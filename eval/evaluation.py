@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from eval.folders import printable
 from eval.journal import Journal, identity_of
 from eval.metrics.protocol import Metric
 from eval.rows import Rows
-from eval.scoring import Score, ScoringSettings, score_images
+from eval.scoring import OK, Score, ScoringSettings, score_images
+from eval.sets import SetMetric
 from eval.summary import SummarySettings, summarise_comparison
 
 _PACKAGES = ("torch", "numpy", "pillow", "pandas", "lpips", "open_clip_torch", "pytorch_msssim")
@@ -52,6 +54,7 @@ def evaluate(
     scoring: ScoringSettings | None = None,
     summary: SummarySettings | None = None,
     not_computed: Mapping[str, str] | None = None,
+    set_metric: SetMetric | None = None,
     journal: Path | None = None,
     on_progress: Callable[[int], None] = lambda images: None,
 ) -> Evaluation:
@@ -63,6 +66,7 @@ def evaluate(
         scoring: how files become numbers.
         summary: how numbers become means.
         not_computed: the reason for each metric that was asked for and is not among `metrics`.
+        set_metric: FID and KID, if they are asked for; not made of an interrupted run.
         journal: a file that keeps every finished score. If it holds scores of the same files and
             settings, from a run that was interrupted or killed, those are not made again.
         on_progress: called with the number of keys done since the last call.
@@ -73,7 +77,7 @@ def evaluate(
     """
     require_overlap(comparison)
     scoring, summary = scoring or ScoringSettings(), summary or SummarySettings()
-    rows, complete = Rows(metrics), True
+    rows, complete, start = Rows(metrics), True, time.perf_counter()
     folders = len(comparison.folders)
     try:
         for scores in _all_scores(comparison, metrics, scoring, journal):
@@ -83,6 +87,7 @@ def evaluate(
         if not len(rows):
             raise
         complete = False
+    seconds = time.perf_counter() - start
     not_computed = dict(not_computed or {})
     images = image_table(rows, comparison, not_computed)
     figures = figures_of(images, metrics)
@@ -90,24 +95,28 @@ def evaluate(
     if not complete:
         done = f"{len(rows) // folders} of {len(comparison.keys)} images"
         warnings.insert(0, f"interrupted after {done}: run it again to compare all")
+    whole = {
+        "format": 1,
+        "complete": complete,
+        "warnings": [printable(warning) for warning in warnings],
+        "definitions": {figure.name: asdict(figure) for figure in figures},
+        "not_computed": not_computed | without_values(images, metrics),
+        **summarise_comparison(images, comparison, figures, summary),
+    }
+    if set_metric and complete:
+        _add_set_figures(whole, set_metric, comparison, images, scoring.alpha)
     return Evaluation(
         comparison=comparison,
         images=images,
         figures=tuple(figures),
-        summary={
-            "format": 1,
-            "complete": complete,
-            "warnings": [printable(warning) for warning in warnings],
-            "definitions": {figure.name: asdict(figure) for figure in figures},
-            "not_computed": not_computed | without_values(images, metrics),
-            **summarise_comparison(images, comparison, figures, summary),
-        },
+        summary=whole,
         skipped=missing_figures(images, not_computed),
         environment={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "machine": platform.platform(),
             "versions": {name: _version(name) for name in _PACKAGES},
+            "seconds_of_scoring": round(seconds, 3),
             "scoring": asdict(scoring),
             "summary": asdict(summary),
             "metrics": {metric.name: metric.provenance for metric in metrics},
@@ -115,6 +124,29 @@ def evaluate(
         },
         complete=complete,
     )
+
+
+def _add_set_figures(
+    summary: dict[str, Any],
+    metric: SetMetric,
+    comparison: Comparison,
+    images: pd.DataFrame,
+    alpha: str,
+) -> None:
+    """Put the figures of whole sets beside the means; they have no interval."""
+    try:
+        values = metric(comparison, images, alpha)
+    except Exception as error:  # of a package that other versions of its neighbours can break
+        why = printable(f"{metric.provenance} failed: {type(error).__name__}: {error}")
+        summary["not_computed"] |= dict.fromkeys(metric.figures, why)
+        return
+    for name, by_folder in values.items():
+        summary["definitions"][name] = asdict(Figure(name, False, metric.provenance))
+        for folder, value in by_folder.items():
+            count = summary["folders"][folder]["statuses"].get(OK, 0)
+            nothing = {"std": None, "median": None, "ci95": None}
+            figures = summary["folders"][folder]["figures"]
+            figures[name] = {"n": count, "mean": value, **nothing}
 
 
 def _all_scores(

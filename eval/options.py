@@ -9,8 +9,10 @@ from base.errors import ConfigError
 from eval.folders import LAYOUTS
 from eval.metrics.lpips import TRUNK_FILES
 from eval.metrics.registry import METRICS
+from eval.metrics.reward_worker import REWARDS
 from eval.metrics.ssim import WINDOW_SIDES
 from eval.scoring import CHOICES, ScoringSettings
+from eval.sets import SET_FIGURES
 from eval.summary import PAIRINGS
 
 DEFAULT_METRICS = "ssim,psnr,lpips,clip"
@@ -35,7 +37,15 @@ def make_parser() -> ArgumentParser:
     add("--rl", type=str | None, help="folder of an agent: the candidate RL")
     add("--candidate", action="append", metavar="NAME=DIR", help="any other; repeatable")
     add("--out", type=str, default="evaluation", help="folder for tables and report")
-    add("--metrics", type=str, default=DEFAULT_METRICS, help=f"some of {','.join(METRICS)}")
+    names = ",".join([*METRICS, *REWARDS, *SET_FIGURES])
+    add("--metrics", type=str, default=DEFAULT_METRICS, help=f"some of {names}, or a plug-in's")
+    add(
+        "--metric-python",
+        action="append",
+        metavar="NAME=FILE",
+        help="Python of the environment that has the package of a learned reward; repeatable",
+    )
+    add("--timings", type=str, default="auto", help="CSV or JSON of milliseconds; or auto")
     add("--ssim", choices=list(WINDOW_SIDES), default="gaussian11", help="window of SSIM")
     add("--lpips-net", choices=list(TRUNK_FILES), default="alex", help="trunk of LPIPS")
     add("--lpips-trunk", type=str, default="auto", help="auto, stand-in, or a file of weights")
@@ -61,17 +71,28 @@ def make_parser() -> ArgumentParser:
 def candidates_of(options: Namespace) -> dict[str, str]:
     """The candidates by name, in the order FAST, RL, others."""
     named = [("FAST", options.fast), ("RL", options.rl)]
-    for text in options.candidate or []:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"--candidate is {text!r}; expected NAME=DIR")
-        named.append((name, path))
+    named += _pairs("--candidate", "NAME=DIR", options.candidate)
     candidates = {name: path for name, path in named if path}
     if len(candidates) < len([path for _, path in named if path]):
         raise ConfigError(f"two candidates have the same name: {[name for name, _ in named]}")
     if not candidates:
         raise ConfigError("nothing to compare with; give --fast, --rl or --candidate NAME=DIR")
     return candidates
+
+
+def pythons_of(options: Namespace) -> dict[str, str]:
+    """The Python of each learned reward that one was given for."""
+    return dict(_pairs("--metric-python", "NAME=FILE", options.metric_python))
+
+
+def _pairs(option: str, form: str, texts: list[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ConfigError(f"{option} is {text!r}; expected {form}")
+        pairs.append((name, value))
+    return pairs
 
 
 def device_of(options: Namespace) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_RESAMPLES_AT_A_TIME = 64
+_VALUES_AT_A_TIME = 2**20  # bounds the memory of resampling
 
 
 def bootstrap_interval(
@@ -29,8 +29,9 @@ def bootstrap_interval(
         return None
     random = np.random.default_rng(seed)
     means = np.empty(resamples)
-    for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
-        count = min(_RESAMPLES_AT_A_TIME, resamples - start)
+    step = max(1, _VALUES_AT_A_TIME // len(values))
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
         rows = random.integers(0, len(values), (count, len(values)))
         means[start : start + count] = values[rows].mean(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -65,13 +65,28 @@ class Clip:
         self, images: torch.Tensor, references: torch.Tensor | None, prompts: Sequence[str]
     ) -> torch.Tensor:
         """[B] float32: how well each uint8 image [B, H, W, 3] fits its prompt."""
-        prepared = [self._prepare(Image.fromarray(image)) for image in images.cpu().numpy()]
         tokens = self._tokenize(list(prompts)).to(self._device)
-        image_features = self._model.encode_image(
-            torch.stack(prepared).to(self._device), normalize=True
-        )
         text_features = self._model.encode_text(tokens, normalize=True)
-        return (image_features * text_features).sum(dim=1)
+        return (self._image_features(images) * text_features).sum(dim=1)
+
+    def _image_features(self, images: torch.Tensor) -> torch.Tensor:
+        prepared = [self._prepare(Image.fromarray(image)) for image in images.cpu().numpy()]
+        return self._model.encode_image(torch.stack(prepared).to(self._device), normalize=True)
+
+
+class ClipImage(Clip):
+    """The plain cosine between the CLIP features of an image and of its reference, in [-1, 1]."""
+
+    needs_reference = True
+    needs_prompt = False
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: torch.Tensor, references: torch.Tensor | None, prompts: Sequence[str]
+    ) -> torch.Tensor:
+        """[B] float32: how alike CLIP finds each image and its reference, uint8 [B, H, W, 3]."""
+        assert references is not None
+        return (self._image_features(images) * self._image_features(references)).sum(dim=1)
 
 
 def official_folder() -> Path | None:
