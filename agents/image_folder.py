@@ -6,7 +6,7 @@ stopped anywhere goes on where it was, and images of two controllers never mix.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,6 +35,7 @@ class ImageFolder:
         controller: names the controller and all that it depends on, as `Controller.identity`.
         generator: what a person calls the generator.
         device: where it runs, such as `cpu`.
+        place: file of an id, relative to the folder; by default `<id>.png`.
 
     Raises:
         ConfigError: the folder holds images of another controller or generator.
@@ -42,9 +43,15 @@ class ImageFolder:
     """
 
     def __init__(
-        self, path: str | Path, fingerprint: str, controller: str, generator: str, device: str
+        self,
+        path: str | Path,
+        fingerprint: str,
+        controller: str,
+        generator: str,
+        device: str,
+        place: Callable[[str], str] = "{}.png".format,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.place = Path(path), place
         self.provenance: dict[str, Any] = {
             "format": FORMAT,
             "fingerprint": fingerprint,
@@ -73,13 +80,13 @@ class ImageFolder:
         missing = []
         for record in records:
             entry = self.entries.get(record.id)
-            if entry is None or not (self.path / f"{record.id}.png").is_file():
+            if entry is None or not (self.path / self.place(record.id)).is_file():
                 missing.append(record)
             elif (entry["prompt"], entry["seed"]) != (record.prompt, record.seed):
                 raise ConfigError(
-                    f"{self.path / record.id}.png was made from prompt {entry['prompt']!r} and "
-                    f"seed {entry['seed']}; asked for {record.prompt!r} and {record.seed}. "
-                    "Choose another --out, or remove this one"
+                    f"{self.path / self.place(record.id)} was made from prompt "
+                    f"{entry['prompt']!r} and seed {entry['seed']}; asked for "
+                    f"{record.prompt!r} and {record.seed}. Choose another --out, or remove this one"
                 )
         return missing
 
@@ -91,10 +98,9 @@ class ImageFolder:
             image: `[height, width, 3]` uint8 RGB.
             made: decisions, cost and latency; plain values for JSON.
         """
-        write_atomic(
-            self.path / f"{record.id}.png",
-            lambda target: Image.fromarray(image).save(target, format="PNG"),
-        )
+        path = self.path / self.place(record.id)
+        options = {"format": "JPEG", "quality": 95} if path.suffix == ".jpg" else {"format": "PNG"}
+        write_atomic(path, lambda target: Image.fromarray(image).save(target, **options))
         entry: dict[str, Any] = {"prompt": record.prompt, "seed": record.seed}
         if record.category is not None:
             entry["category"] = record.category
@@ -112,7 +118,9 @@ class ImageFolder:
     def _take_over_existing(self) -> None:
         origin = self.path / "provenance.json"
         if not origin.exists():
-            if self.path.is_dir() and any(self.path.glob("*.png")):
+            if self.path.is_dir() and any(
+                image for suffix in ("png", "jpg") for image in self.path.rglob(f"*.{suffix}")
+            ):
                 raise DataError(
                     f"{self.path} holds images but no provenance.json; choose an empty folder"
                 )

@@ -11,7 +11,7 @@ Only `prompt` is needed. Ids become file names, so they are checked.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,21 @@ def read_prompts(path: str | Path, first_seed: int = 0) -> list[PromptRecord]:
         records.append(record)
     if not records:
         raise DataError(f"prompt file {path} holds no prompts")
+    return records
+
+
+def prompts_from_texts(texts: Sequence[str], first_seed: int = 0) -> list[PromptRecord]:
+    """Prompts that were typed; each id is the beginning of its text, `a_red_circle`."""
+    records: list[PromptRecord] = []
+    for number, text in enumerate(texts):
+        if not text.strip():
+            raise DataError("a prompt is empty; write what to draw")
+        words = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:60]
+        taken = {record.id.casefold() for record in records}
+        name = words if words and not _RESERVED.fullmatch(words) else f"{number + 1:05d}"
+        if name.casefold() in taken:
+            name = f"{name}_{number + 1:05d}"
+        records.append(PromptRecord(name, text.strip(), first_seed + number))
     return records
 
 

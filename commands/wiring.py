@@ -35,7 +35,7 @@ def choose_device(text: str) -> str:
     return text
 
 
-def load_generator(text: str, device: str = "cpu") -> Generator:
+def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     """Load the generator that `text` names.
 
     Args:
@@ -44,11 +44,18 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
             generator), `fourm-toy` or `egom2p-toy` (small untrained models), or a folder with a
             checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
+        options: `aspect_ratio` and `pruning` of an Infinity, as `InfinityPipeline.from_pretrained`
+            takes them; those that are None are its own.
 
     Raises:
+        ConfigError: options for a generator that has none.
         CheckpointError: there is no such folder, or its files are damaged.
         DataError: a table that is missing or damaged.
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    other = text in ("toy", "fourm-toy", "egom2p-toy") or text.startswith("table:")
+    if given and (other or (_model_folder(text) / "task.yaml").is_file()):
+        raise ConfigError(f"generator {text!r} has no {', '.join(given)}; leave it out")
     if text == "toy":
         from envs.toy import ToyGenerator
 
@@ -74,7 +81,7 @@ def load_generator(text: str, device: str = "cpu") -> Generator:
         return load_fourm(folder, device)
     from infinity_backend.generator import InfinityGenerator
 
-    return InfinityGenerator.from_pretrained(folder, device=device)
+    return InfinityGenerator.from_pretrained(folder, device=device, **given)
 
 
 def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> list[Any]:

@@ -82,6 +82,7 @@ class InfinityPipeline:
         dtype: torch.dtype = torch.float32,
         sampling: SamplingConfig | None = None,
         aspect_ratio: float | None = None,
+        pruning: Mapping[str, Any] | None = None,
         text_encoder_device: str | None = None,
     ) -> "InfinityPipeline":
         """Load a pipeline folder, or a folder with the official files.
@@ -92,6 +93,8 @@ class InfinityPipeline:
             dtype: number type of the blocks; norms, head and residual stream stay float32.
             sampling: replaces the folder's own settings.
             aspect_ratio: height over width of the images, for models with an official schedule.
+            pruning: fields of `PruningConfig` that replace the folder's own, such as
+                `{"selection": "hybrid"}`.
             text_encoder_device: where the text encoder stays; `cpu` leaves a small card to the
                 transformer. Features are remembered per prompt. Default: `device`.
 
@@ -112,6 +115,8 @@ class InfinityPipeline:
         config = pipeline.config
         if sampling is not None:
             config = replace(config, sampling=sampling)
+        if pruning:
+            config = replace(config, pruning=replace(config.pruning, **pruning))
         if aspect_ratio is not None:
             schedule, rope_grid = change_aspect(config.schedule, config.rope_grid, aspect_ratio)
             config = replace(config, schedule=schedule, rope_grid=rope_grid)
