@@ -1,7 +1,7 @@
 """`python -m eval.analyze_fourier_npy --root FOLDER`: one picture of the spectra of all scales.
 
-Reads `fourier_*/dft_scale_<index>_*.npy`, as `prunegym generate --intermediates` writes them, and puts
-`fourier_plot_<kind>_<name>.png` beside them.
+Reads `fourier_*/dft_scale_<index>_*.npy`, as `prunegym generate --intermediates` writes them, and
+puts `fourier_plot_<kind>_<name>.png` beside them.
 """
 
 import argparse

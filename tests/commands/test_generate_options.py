@@ -44,7 +44,7 @@ def test_the_nested_layout_is_what_the_evaluator_reads(model: str, tmp_path: Pat
     folder = find_images(tmp_path)
     assert folder.layout == "nested" and sorted(folder.images) == ["a_red_circle", "blue"]
     entries = read_metadata(folder).entries
-    assert entries["a_red_circle"].record["prompt"] == "a red circle"
+    assert entries["a_red_circle"].prompt == "a red circle"
     config = json.loads((tmp_path / "gen_images_blue" / "config.json").read_text())
     assert config["pruning_scales"] == {"4": 0.4, "6": 1.0}
     assert config["pruning_scales_raw"] == SCHEDULE
@@ -136,9 +136,8 @@ def test_impossible_options(model: str, tmp_path: Path) -> None:
 
 
 def test_ids_of_typed_prompts() -> None:
-    records = prompts_from_texts(
-        ["A red circle!", "a red circle", "猫", "con", " x "], first_seed=5
-    )
+    texts = ["A red circle!", "a red circle", "猫", "con", " x "]
+    records = prompts_from_texts(texts, first_seed=5)
     assert [record.id for record in records] == [
         "A_red_circle",
         "a_red_circle_00002",
