@@ -22,6 +22,7 @@ COMMANDS = {
     "tabulate": "measure every schedule of the menu once, to train and search on a table",
     "convert": "read official Infinity files into a pipeline folder",
     "analyze-fourier": "plot the spectra of the scales that generate --intermediates wrote",
+    "fourm": "any modality from any other over a data set, with a 4M model",
     "calibrate": "measure milliseconds per stage and decision on this device",
     "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",
     "info": "versions, device, weights, caches and their sizes",

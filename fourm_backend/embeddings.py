@@ -98,7 +98,8 @@ class PixelEncoder(Encoder):
         size = self.modality.patch_size
         assert size is not None
         patches = tensor.unfold(2, size, size).unfold(3, size, size)  # [B, C, h, w, size, size]
-        return self.proj(patches.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2))
+        patches = patches.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+        return self.proj(patches.to(self.proj.weight.dtype))
 
 
 class SequenceEncoder(Encoder):
@@ -123,7 +124,7 @@ class VectorEncoder(Encoder):
         self.emb_proj = nn.Linear(modality.channels, config.dim)
 
     def content(self, tensor: Tensor) -> Tensor:
-        return self.emb_proj(tensor)
+        return self.emb_proj(tensor.to(self.emb_proj.weight.dtype))
 
     def places(self, unused: Tensor) -> Tensor:
         return self.counted_places(unused)

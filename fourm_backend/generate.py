@@ -323,17 +323,23 @@ def generate_sam_dense(
 
 
 def empty_targets(
-    model: FourM, sample: Sample, schedule: Sequence[Step], lengths: Mapping[str, int] | None = None
+    model: FourM,
+    sample: Sample,
+    schedule: Sequence[Step],
+    lengths: Mapping[str, int] | None = None,
+    rows: int = 1,
 ) -> Made:
     """Add the targets of a schedule to a sample of conditions, empty.
 
     Args:
         model: knows the modalities.
-        sample: the conditions; empty for unconditional generation, which then has one row.
+        sample: the conditions; empty for unconditional generation.
         schedule: whose targets.
         lengths: tokens of a target; where there is none, as many as the modality has.
+        rows: how many, where nothing is given.
     """
-    rows = len(next(iter(sample.values()))["tensor"]) if sample else 1
+    if sample:
+        rows = len(next(iter(sample.values()))["input_mask"])
     device = str(model.mask_token.device)
     made: Made = dict(sample)
     for step in schedule:

@@ -69,7 +69,7 @@ def pack_inputs(model: FourM, sample: Sample, limit: int | None = None) -> Packe
         masks.append(mask)
         tags.append(torch.full_like(mask, model.config.inputs[name].id, dtype=torch.int64))
     if not contents:
-        empty = torch.zeros(rows, 0, model.mask_token.shape[-1], device=device)
+        empty = model.mask_token[:, :0].expand(rows, -1, -1)
         none = torch.zeros(rows, 0, dtype=torch.int64, device=device)
         return Packed(empty, empty, none[:, None].bool(), none)
     mask = torch.cat(masks, dim=1)
