@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": "read official Infinity files into a pipeline folder",
     "analyze-fourier": "plot the spectra of the scales that generate --intermediates wrote",
     "fourm": "any modality from any other over a data set, with a 4M model",
+    "egom2p": "depth, gaze, camera or pictures from video codes, with EgoM2P",
     "calibrate": "measure milliseconds per stage and decision on this device",
     "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",
     "info": "versions, device, weights, caches and their sizes",

@@ -6,6 +6,7 @@ V vocabulary. Masks are True where something is not used.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from fourm_backend.model import FourM
 from fourm_backend.packing import Sample, pack_inputs
 from fourm_backend.sampling import Noise, draw, probabilities
 from fourm_backend.schedule import Scale, Step
+
+_LARGEST_DRAW = 2**25  # logits whose noise is drawn at once
 
 
 @dataclass(frozen=True)
@@ -125,19 +128,45 @@ def draw_tokens(
         raise GenerationError(
             f"{step.target_domain}: logits are not finite. Check the weights, or compute in float32"
         )
-    logits = logits.float()
-    chances = probabilities(logits, step.temperature, top_k, top_p)
-    exponential = None
-    if chances is not None:
-        exponential = noise.exponential(step.target_domain, positions, logits.shape[-1])
-        exponential = exponential.to(logits.device)
-    tokens, confidence = draw(logits, chances, exponential)
+    parts = [
+        _draw_part(logits[piece], positions[piece], step, noise, top_k, top_p)
+        for piece in _pieces(logits)
+    ]
+    tokens, confidence = (
+        torch.cat([part[index].flatten() for part in parts]).view_as(positions) for index in (0, 1)
+    )
     kept = positions, tokens
     if step.scheme == "maskgit":
         assert step.num_tokens is not None
         best = confidence.topk(min(step.num_tokens, positions.shape[1]), dim=1).indices
         kept = positions.gather(1, best), tokens.gather(1, best)
     return Drawn(*kept, positions, tokens, confidence)
+
+
+def _draw_part(
+    logits: Tensor,
+    positions: Tensor,
+    step: Step,
+    noise: Noise,
+    top_k: int | float,
+    top_p: float,
+) -> tuple[Tensor, Tensor]:
+    logits = logits.float()
+    chances = probabilities(logits, step.temperature, top_k, top_p)
+    exponential = None
+    if chances is not None:
+        exponential = noise.exponential(step.target_domain, positions, logits.shape[-1])
+        exponential = exponential.to(logits.device)
+    return draw(logits, chances, exponential)
+
+
+def _pieces(logits: Tensor) -> list[Any]:
+    """Slices of [B, n, V] that are drawn at once, in order: all, or some positions of one row."""
+    rows, count, vocabulary = logits.shape
+    size = max(_LARGEST_DRAW // vocabulary, 1)
+    if rows == 1 and count > size:  # noise for a whole video would take gigabytes
+        return [(slice(None), slice(start, start + size)) for start in range(0, count, size)]
+    return [(slice(None), slice(None))]
 
 
 def write_tokens(

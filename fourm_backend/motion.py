@@ -3,11 +3,13 @@
 Glossary of shapes: B rows, T steps, N = T / 2 tokens, C channels, D width, K code width, V codes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -147,16 +149,21 @@ class MotionTokenizer(nn.Module):
         self.decoder = _Decoder(settings)
 
     @classmethod
-    def from_file(cls, path: str | Path, settings: MotionSettings) -> "MotionTokenizer":
-        """Load weights from a safetensors file.
+    def from_file(cls, path: str | Path) -> "MotionTokenizer":
+        """Load weights from a safetensors file; sizes are read off them.
 
         Raises:
-            CheckpointError: no such file, or weights that do not fit.
+            CheckpointError: no such file, it is damaged, or weights that do not fit.
         """
         if not Path(path).is_file():
             raise CheckpointError(f"tokenizer weights {path} do not exist")
+        try:
+            tensors = load_file(path)
+            settings = infer_settings(tensors)
+        except (SafetensorError, KeyError, StopIteration) as error:
+            raise CheckpointError(f"{path} is not a motion tokenizer: {error}") from None
         tokenizer = cls(settings)
-        load_strict(tokenizer, load_file(path), str(path))
+        load_strict(tokenizer, tensors, str(path))
         return tokenizer.eval().requires_grad_(False)
 
     def encode(self, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,6 +190,16 @@ class MotionTokenizer(nn.Module):
         steps = self.decoder.out_proj(x)  # [B, N, C * steps of a token], the step runs fastest
         steps = steps.unflatten(2, (-1, self.settings.temporal_compress))
         return steps.transpose(2, 3).flatten(1, 2)
+
+
+def infer_settings(tensors: Mapping[str, Tensor]) -> MotionSettings:
+    """Sizes from names and shapes; heads are 64 wide, as in the published tokenizers."""
+    dim, channels, step = tensors["encoder.conv.weight"].shape
+    kind = next(name for name, count in CHANNELS.items() if count == channels)
+    codes, latent = tensors["quantize._codebook.embed"].shape
+    depth = len({key.split(".")[2] for key in tensors if key.startswith("encoder.blocks.")})
+    frames = tensors["encoder.position_embeddings"].shape[1] * step
+    return MotionSettings(kind, dim, depth, max(dim // 64, 1), codes, latent, frames, step)
 
 
 def gaze_input(gaze: Tensor) -> Tensor:
