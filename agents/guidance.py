@@ -59,7 +59,7 @@ class CalmWithoutGuidance(_AroundAnother):
     Args:
         inner: decides everything else.
         threshold: the share.
-        generator: its features `codes_energy` and `codes_change` are looked at.
+        generator: its features `codes_size` and `codes_change` are looked at.
 
     Raises:
         ConfigError: a share that is not above 0, or a generator without these features.
@@ -69,22 +69,22 @@ class CalmWithoutGuidance(_AroundAnother):
         if not threshold > 0.0:
             raise ConfigError(f"the share is {threshold}; expected a number above 0")
         names = list(generator.feature_names)
-        if not {"codes_energy", "codes_change"} <= set(names):
+        if not {"codes_size", "codes_change"} <= set(names):
             raise ConfigError("this generator's features do not tell how much a stage changed")
         super().__init__(inner, f"calm:{threshold:g}")
         self.threshold, self.generator = threshold, generator
-        self._columns = [names.index("codes_energy"), names.index("codes_change")]
+        self._columns = [names.index("codes_size"), names.index("codes_change")]
         self._calm: set[tuple[str, int]] = set()
 
     def decide(self, situation: Situation) -> list[Decision]:
         """The inner decisions, without guidance for rows that are calm by now."""
         features: Any = self.generator.features(situation.state)[:, self._columns]
-        energy, change = np.asarray(features).T
+        size, change = np.asarray(features).T
         decisions = []
         for row, decision in enumerate(self.inner.decide(situation)):
             key, stage = situation.requests[row].key, int(situation.stage[row])
             # A skipped stage changes nothing; that tells nothing about the picture.
-            now = 0.0 < change[row] < self.threshold * energy[row]
+            now = 0.0 < change[row] < self.threshold * size[row] ** 2
             if stage > 0 and (now or (key, stage - 1) in self._calm):
                 self._calm.add((key, stage))
                 decision = {**decision, "guidance": False}

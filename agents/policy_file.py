@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from agents.standardised_input import StandardisedInput
 from agents.tensor_record import read_tensor_record, write_tensor_record
 from base.errors import CheckpointError, ConfigError
 from envs.actions import ActionEncoding, action_encoding
 from envs.generator import Generator
 from envs.observation import VectorObservation
 
-FORMAT = 1
+FORMAT = 2
 NAME = "policy"
 
 
@@ -88,6 +89,7 @@ def load_policy(
             definition.encoding(generator).space,
             lr_schedule=lambda _: 0.0,
             net_arch=list(definition.net_arch),
+            features_extractor_class=StandardisedInput,
         )
         policy.load_state_dict(tensors)
     except (ConfigError, RuntimeError, TypeError, ValueError) as error:

@@ -100,6 +100,14 @@ class TrainSettings:
         """How many rollouts the training has."""
         return math.ceil(self.ppo.total_episodes / (self.ppo.num_envs * self.ppo.rollout_episodes))
 
+    def evaluation_weights(self) -> tuple[float, ...]:
+        """The weights that a policy is evaluated at: of a range its ends and its middle."""
+        weights = self.environment.preference
+        if not isinstance(weights, (tuple, list)):
+            return (weights,)
+        low, high = float(weights[0]), float(weights[-1])
+        return (low, (low + high) / 2, high) if low < high else (low,)
+
     def plain(self) -> dict[str, Any]:
         """All settings by dotted name, as plain values for JSON."""
         plain: dict[str, Any] = {}

@@ -35,7 +35,9 @@ def write_tensor_record(
         keep_previous: keep the pair that was there as `<name>-previous.json`.
     """
     folder = Path(folder)
-    content = save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
+    # Copies, because layers may share tensors, and files may not.
+    copies = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()}
+    content = save(copies)
     digest = hashlib.sha256(content).hexdigest()
     file_name = f"{name}-{digest[:12]}.safetensors"
     write_atomic(folder / file_name, lambda target: target.write_bytes(content))

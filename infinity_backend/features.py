@@ -12,19 +12,20 @@ from infinity_backend.state import GenerationState
 
 TEXT_COLUMNS = 32
 STATISTICS = (
-    "codes_energy",  # mean square of the summed codes, times d
-    "codes_change",  # the same of what the last stage added
+    "codes_size",  # root of the mean square of the summed codes, times the root of d
+    "codes_change",  # mean square of what the last stage added, times d
     "codes_detail",  # share of the energy that a grid of half the size cannot hold
-    "codes_contrast",  # standard deviation over the picture of a cell's energy
+    "codes_contrast",  # standard deviation over the picture of a cell's size
     "bit_entropy",  # mean entropy of a bit at the last stage that ran, in bits
     "bit_doubt",  # twice the mean probability of the less likely value
     "guidance",  # 1 while the guidance branch runs
 )
 
 
-def feature_names() -> tuple[str, ...]:
-    """One name a column."""
-    return (*STATISTICS, *(f"text_{index}" for index in range(TEXT_COLUMNS)))
+def feature_names(bits: int) -> tuple[str, ...]:
+    """One name a column; `mean_<bit>` is the mean of the summed codes over the picture."""
+    means = (f"mean_{index}" for index in range(bits))
+    return (*STATISTICS, *means, *(f"text_{index}" for index in range(TEXT_COLUMNS)))
 
 
 def text_projection(width: int) -> Tensor:
@@ -40,17 +41,18 @@ def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
     grid = (codes.shape[2], codes.shape[3])
     half = (max(1, grid[0] // 2), max(1, grid[1] // 2))
     cell_energy = codes.square().sum(1).flatten(1)  # [B, H * W]
-    energy = cell_energy.mean(1)
+    energy, cell_size = cell_energy.mean(1), cell_energy.sqrt()
     change = (codes - state.previous_codes).square().sum(1).mean((1, 2))
     coarse = resize(resize_area(codes, half), grid)
     detail = (codes - coarse).square().sum(1).mean((1, 2)) / energy.clamp(min=1e-6)
-    contrast = cell_energy.std(1) if cell_energy.shape[1] > 1 else torch.zeros_like(energy)
+    contrast = cell_size.std(1) if cell_size.shape[1] > 1 else torch.zeros_like(energy)
     rows = state.rows
     scalars = torch.tensor(
         [[row.entropy_bits, 2 * (1 - row.certainty), float(row.branches == 2)] for row in rows]
     ).to(energy)
     pooled = torch.stack([row.text.chunk.pooled[0, row.text.index] for row in rows]).float()
     pooled = pooled / pooled.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
-    statistics = torch.stack([energy, change, detail, contrast], dim=1)
-    columns = torch.cat([statistics, scalars, pooled @ projection.to(pooled)], dim=1)
+    statistics = torch.stack([energy.sqrt(), change, detail, contrast], dim=1)
+    text = pooled @ projection.to(pooled)
+    columns = torch.cat([statistics, scalars, codes.mean((2, 3)), text], dim=1)
     return columns.cpu().numpy().astype(np.float32)

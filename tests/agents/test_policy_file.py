@@ -10,6 +10,7 @@ from agents.parse_controller import parse_controller
 from agents.policy_controller import PolicyController, count_actor_flops
 from agents.policy_file import PolicyDefinition, load_policy, save_policy
 from agents.rollout import run_controller
+from agents.standardised_input import StandardisedInput
 from base.errors import CheckpointError
 from envs.observation import VectorObservation
 from envs.references import ReferenceCache
@@ -38,6 +39,7 @@ def make_policy(action_mode, seed=0, menu=None):
         definition.encoding(GENERATOR).space,
         lr_schedule=lambda _: 0.0,
         net_arch=[8, 4],
+        features_extractor_class=StandardisedInput,
         ortho_init=False,  # large enough weights that actions differ between requests
     )
     with torch.no_grad():
@@ -151,7 +153,7 @@ def edit(folder, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda record: record.update(format=2), "format 2"),
+        (lambda record: record.update(format=1), "format 1"),
         (lambda record: record.pop("menu"), "lacks.*menu"),
         (lambda record: record.update(net_arch=[8, 5]), "does not fit"),
         (lambda record: record.update(menu=[{"prune_ratio": 7}]), "does not fit"),
