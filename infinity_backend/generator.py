@@ -39,7 +39,7 @@ class InfinityGenerator:
         self.pipeline = pipeline
         self.stepper = pipeline.stepper
         self.fingerprint = pipeline.fingerprint
-        self.feature_names = feature_names()
+        self.feature_names = feature_names(self.stepper.config.vae.codebook_dim)
         self.max_stages = self.stepper.num_stages
         self._projection = text_projection(self.stepper.config.infinity.embed_dim)
         grid = self.stepper.tokenizer_grid(self.max_stages - 1)
