@@ -9,27 +9,36 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from base.files import write_atomic
 from eval.comparison import ORIGINAL, Comparison
 from eval.compute import StageDecision
+from eval.drawing import FAINT, GAP, INK, LINE, PAPER, THUMB, font, thumbnail, write_line
 from eval.evaluation import Evaluation
-from eval.images import decode, resize
+from eval.images import decode
 
-_THUMB, _GAP, _CAPTION, _LINE, _STRIP = 192, 6, 36, 16, 20  # pixels
-_CARD_HEIGHT = _CAPTION + _THUMB + 2 * _LINE + _STRIP + 3 * _GAP
-_INK, _FAINT, _PAPER = (25, 25, 25), (120, 120, 120), (255, 255, 255)
+_CAPTION, _STRIP = 36, 20  # pixels
+_CARD_HEIGHT = _CAPTION + THUMB + 2 * LINE + _STRIP + 3 * GAP
 _ORANGE = (230, 159, 0)
 
 
 def choose_images(evaluation: Evaluation, count: int) -> list[str]:
     """Images that all shown folders have, from the worst to the best of the last one, evenly.
 
-    The order is that of the first quality figure; without one, that of the names.
+    The order is that of `quality_order`; without it, that of the names.
+    """
+    keys = quality_order(evaluation, evaluation.comparison.side_by_side[-1])
+    picked = np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).round().astype(int))
+    return [keys[index] for index in picked]
+
+
+def quality_order(evaluation: Evaluation, candidate: str) -> list[str]:
+    """Images that all shown folders have, the worst of this candidate first.
+
+    What counts is the first figure that compares with Original; without one, the names.
     """
     shown = [ORIGINAL, *evaluation.comparison.side_by_side]
     images = evaluation.images[evaluation.images["folder"].isin(shown)]
@@ -37,13 +46,12 @@ def choose_images(evaluation: Evaluation, count: int) -> list[str]:
     keys = pd.Index(complete[complete].index)
     quality = [f for f in evaluation.figures if f.name not in ("compute_saved", "latency_ms")]
     if quality:
-        last = images[images["folder"] == shown[-1]].set_index("id")
+        last = images[images["folder"] == candidate].set_index("id")
         ordered = last.loc[keys, quality[0].name].sort_values(
             ascending=quality[0].higher_is_better, kind="stable", na_position="last"
         )
         keys = ordered.index
-    picked = np.unique(np.linspace(0, len(keys) - 1, min(count, len(keys))).round().astype(int))
-    return [keys[index] for index in picked]
+    return list(keys)
 
 
 def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> Path | None:
@@ -56,10 +64,10 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
     if not keys:
         return None
     folders = [ORIGINAL, *evaluation.comparison.side_by_side]
-    card_width = len(folders) * (_THUMB + _GAP) + _GAP
+    card_width = len(folders) * (THUMB + GAP) + GAP
     columns = max(1, min(len(keys), 1300 // card_width))
     rows = -(-len(keys) // columns)
-    sheet = Image.new("RGB", (columns * card_width, rows * _CARD_HEIGHT + _LINE), _PAPER)
+    sheet = Image.new("RGB", (columns * card_width, rows * _CARD_HEIGHT + LINE), PAPER)
     drawing = ImageDraw.Draw(sheet)
     table = evaluation.images.set_index(["folder", "id"])
     for index, key in enumerate(keys):
@@ -67,10 +75,10 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
         caption = f"{key}: {evaluation.comparison.prompts[key].text}"
         lines = textwrap.wrap(caption, width=card_width // 6, max_lines=2, placeholder=" \u2026")
         for number, line in enumerate(lines):
-            corner = (left + _GAP, top + 4 + number * (_LINE - 1))
-            _text(drawing, corner, line, card_width - 2 * _GAP, 11, _INK)
+            corner = (left + GAP, top + 4 + number * (LINE - 1))
+            write_line(drawing, corner, line, card_width - 2 * GAP, 11, INK)
         for column, name in enumerate(folders):
-            corner = (left + _GAP + column * (_THUMB + _GAP), top + _CAPTION)
+            corner = (left + GAP + column * (THUMB + GAP), top + _CAPTION)
             _draw_image(sheet, drawing, corner, evaluation.comparison, name, key)
             _draw_figures(drawing, corner, name, table.loc[(name, key)])
             cost = evaluation.comparison.compute[name].get(key)
@@ -80,7 +88,7 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
         "strip: share pruned of each stage, \u00d7 = skipped, orange below = guidance off; "
         f"stages {_stages(evaluation)}"
     )
-    _text(drawing, (_GAP, rows * _CARD_HEIGHT), legend, sheet.width, 10, _FAINT)
+    write_line(drawing, (GAP, rows * _CARD_HEIGHT), legend, sheet.width, 10, FAINT)
     write_atomic(path, lambda target: sheet.save(target, format="PNG"))
     return path
 
@@ -104,13 +112,9 @@ def _draw_image(
 ) -> None:
     pixels = decode(comparison.folders[name].images[key]).pixels
     if pixels is None:  # it could be read a moment ago
-        _text(drawing, corner, "unreadable", _THUMB, 12, _FAINT)
+        write_line(drawing, corner, "unreadable", THUMB, 12, FAINT)
         return
-    height, width = pixels.shape[:2]
-    scale = _THUMB / max(height, width)
-    small = max(1, round(height * scale)), max(1, round(width * scale))
-    picture = resize(pixels, *small, resize_filter="nearest" if scale >= 1 else "lanczos")
-    sheet.paste(Image.fromarray(picture), corner)
+    sheet.paste(thumbnail(pixels), corner)
 
 
 def _draw_figures(
@@ -126,9 +130,9 @@ def _draw_figures(
         ]
     if pd.notna(row["compute_saved"]) and name != ORIGINAL:
         parts.append(f"saved {row['compute_saved']:.0%}")
-    left, top = corner[0], corner[1] + _THUMB + 2
-    _text(drawing, (left, top), name, _THUMB, 12, _INK)
-    _text(drawing, (left, top + _LINE), "  ".join(parts), _THUMB, 11, _FAINT)
+    left, top = corner[0], corner[1] + THUMB + 2
+    write_line(drawing, (left, top), name, THUMB, 12, INK)
+    write_line(drawing, (left, top + LINE), "  ".join(parts), THUMB, 11, FAINT)
 
 
 def _draw_strip(
@@ -138,8 +142,8 @@ def _draw_strip(
 ) -> None:
     if not decisions:
         return
-    top = corner[1] + _THUMB + 2 + 2 * _LINE
-    width = _THUMB / len(decisions)
+    top = corner[1] + THUMB + 2 + 2 * LINE
+    width = THUMB / len(decisions)
     for index, (_, ratio, guidance) in enumerate(decisions):
         left, right = corner[0] + index * width, corner[0] + (index + 1) * width - 1
         shade = round(240 - 200 * ratio)
@@ -147,26 +151,6 @@ def _draw_strip(
         if not guidance:
             drawing.rectangle((left, top + _STRIP - 3, right, top + _STRIP - 1), fill=_ORANGE)
         number = "\u00d7" if ratio == 1 else f"{ratio:.2g}".removeprefix("0") or "0"
-        ink = _INK if shade > 128 else _PAPER
+        ink = INK if shade > 128 else PAPER
         middle = ((left + right) / 2, top + (_STRIP - 4) / 2)
-        drawing.text(middle, number, fill=ink, font=_font(10), anchor="mm")
-
-
-def _text(
-    drawing: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    text: str,
-    width: int,
-    size: int,
-    ink: tuple[int, int, int],
-) -> None:
-    """One line of text, cut where it would be wider than `width` pixels."""
-    text, font = " ".join(text.split())[:300], _font(size)
-    while text and drawing.textlength(text, font=font) > width:
-        text = text.removesuffix("\u2026")[:-1] + "\u2026" if len(text) > 1 else ""
-    drawing.text(corner, text, fill=ink, font=font)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: it also has Greek, Cyrillic and more."""
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+        drawing.text(middle, number, fill=ink, font=font(10), anchor="mm")

@@ -2,13 +2,15 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from base.files import write_atomic
 from eval.contact_sheet import draw_contact_sheet
+from eval.decision_plot import draw_decisions
 from eval.evaluation import Evaluation
+from eval.extremes import draw_worst_and_best
 from eval.headline import difference_tables, headline_table
 from eval.plots import draw_quality_against_compute
 
@@ -26,7 +28,7 @@ dt { font-weight: 600 } dd { margin: 0 0 .5em 1em }
 
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
-    """Write `report.html`, `quality_against_compute.png` and `contact_sheet.png` into a folder.
+    """Write `report.html` and the pictures in it as PNG files into a folder.
 
     A picture that cannot be drawn (nobody recorded what images cost, no image is in all folders)
     is left out, and an older one of that name is removed.
@@ -36,14 +38,16 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
+    pictures = {}
     worst_to_best = f"From the worst to the best image of {evaluation.comparison.side_by_side[-1]}"
     for name, title, draw in (
         ("quality_against_compute.png", "Quality against compute", draw_quality_against_compute),
+        ("decisions.png", "What was decided for each stage", draw_decisions),
+        ("worst_and_best.png", "The worst and the best images", draw_worst_and_best),
         ("contact_sheet.png", worst_to_best, draw_contact_sheet),
     ):
         if draw(evaluation, folder / name):
-            pictures.append(_picture(title, folder / name))
+            pictures[name] = _picture(title, folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
     page = _page(evaluation, pictures)
@@ -52,7 +56,7 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     )
 
 
-def _page(evaluation: Evaluation, pictures: Sequence[str]) -> str:
+def _page(evaluation: Evaluation, pictures: Mapping[str, str]) -> str:
     summary = evaluation.summary
     headings, rows = headline_table(summary)
     cells = [[_strong_and_small(*cell) for cell in row] for row in rows]
@@ -64,14 +68,14 @@ def _page(evaluation: Evaluation, pictures: Sequence[str]) -> str:
         _warnings(summary["warnings"]),
         _table(headings, cells),
         f"<p><small>Means with 95 % bootstrap intervals; pairing: {summary['paired']}.</small></p>",
-        *pictures[:1],
+        pictures.get("quality_against_compute.png", ""),
         *(
             f"<h2>{html.escape(pair)}, image by image</h2>"
             + _table(difference_headings, [[html.escape(c) for c in row] for row in rows])
             for pair, rows in differences.items()
         ),
-        *pictures[1:],
         _categories(summary),
+        *(pictures[name] for name in pictures if name != "quality_against_compute.png"),
         _definitions(summary),
         "</body></html>",
     ]
@@ -110,7 +114,8 @@ def _categories(summary: dict[str, Any]) -> str:
         headings, found = headline_table(summary, category)
         rows += [[html.escape(category), *(_strong_and_small(*c) for c in row)] for row in found]
     table = _table(["category", *headings], rows)
-    return f"<h2>By category</h2><details><summary>show</summary>{table}</details>"
+    few = " open" if len(rows) <= 12 else ""
+    return f"<h2>By category</h2><details{few}><summary>show</summary>{table}</details>"
 
 
 def _definitions(summary: dict[str, Any]) -> str:

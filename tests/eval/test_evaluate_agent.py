@@ -26,6 +26,8 @@ def test_three_folders_give_a_table_and_files(tmp_path, capsys):
         "report.html",
         "quality_against_compute.png",
         "contact_sheet.png",
+        "decisions.png",
+        "worst_and_best.png",
     }
     shown = capsys.readouterr().out
     mean = json.loads((out / "summary.json").read_text())["folders"]["RL"]["figures"]["ssim"]

@@ -35,7 +35,7 @@ def test_the_page_holds_everything_and_needs_no_network(folders, tmp_path):
     result = run(folders, {"clip": "no weights here"})
     page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
     pictures = re.findall(r"src='data:image/png;base64,([^']+)'", page)
-    assert len(pictures) == 2
+    assert len(pictures) == 4
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert not re.search(r"(src|href)=.?http", page)
     mean = result.summary["folders"]["RL"]["figures"]["ssim"]["mean"]
