@@ -86,6 +86,10 @@ class GroupRun:
         mask = text_rows(group, lambda chunk: chunk.mask)
         return cls(group, modulation, mask[:, None, None])
 
+    def every_branch(self, requests: Tensor) -> Tensor:
+        """What all branches of a request share, [G, ...] to [R, ...]."""
+        return requests.repeat(self.group.branches, *[1] * (requests.dim() - 1))
+
     def by_branch(self, rows: Tensor) -> Tensor:
         """[R, ...] to [b, G, ...], the form in which chunks are kept."""
         return rows.unflatten(0, (self.group.branches, len(self.group.rows)))

@@ -83,4 +83,4 @@ SELECTIONS: dict[str, Select] = {
 
 
 def _distance(stream: Tensor) -> Tensor:
-    return (stream - stream.mean(dim=1, keepdim=True)).square().sum(-1)  # [R, L]
+    return (stream - stream.mean(dim=1, keepdim=True)).square_().sum(-1)  # [R, L]

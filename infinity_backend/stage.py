@@ -18,11 +18,12 @@ from infinity_backend.config import PipelineConfig
 from infinity_backend.groups import Group, GroupOutput, GroupRun, pack_groups, text_rows
 from infinity_backend.layers import Block
 from infinity_backend.packing import Packing
-from infinity_backend.pruning import gather, resize_tokens, scatter
+from infinity_backend.pruning import gather, scatter
+from infinity_backend.restoration import all_cached_updates, cached_update, carried_entropy
 from infinity_backend.rope import rope_table
 from infinity_backend.sampling import mix
 from infinity_backend.selection import SELECTIONS, Evidence
-from infinity_backend.state import AttentionChunk, KeyValueChunk, RestorationChunk, gather_rows
+from infinity_backend.state import AttentionChunk, KeyValueChunk, RestorationChunk
 from infinity_backend.transformer import Infinity
 
 Observe = Callable[[str, Tensor], None]
@@ -68,21 +69,27 @@ class StageRun:
         model, pruning = self.model, self.config.pruning
         self.changes = changes
         for run in self.groups:
-            run.entropy = self._carried_entropy(run)
+            run.entropy = carried_entropy(run, self.config.pruning, self.grid)
         levels = model.level_embedding_blocks()
         mix_after = self._mixing_blocks()
         x = self.full.pack(list(inputs))
         packing, rope = self.full, self.rope
-        kept: list[Tensor] | None = None  # per group [G, n], once pruned tokens have left
+        kept: list[Tensor] | None = None  # per group [G, n], while pruned tokens are away
+        aside = self._sets_aside(levels | {index + 1 for index in mix_after})
+        before = x
         for index, block in enumerate(model.block_list()):
             if index in levels:
                 x = x + model.lvl_embed.weight[self.stage]
             prunable = self.prunes and pruning.first_block <= index <= pruning.last_block
-            if pruning.restore == "no_code":
+            if pruning.restore == "no_code" or (aside and prunable):
                 if prunable and kept is None:
+                    before = x
                     x, rope, kept = self._drop_tokens(x)
                     packing = self.kept
                 x = self._dense_block(index, block, x, packing, rope)
+                if aside and kept is not None and index == pruning.last_block:
+                    x = self._bring_back(before, x, kept)
+                    packing, rope, kept = self.full, self.rope, None
             elif prunable:
                 x = self._restored_block(index, block, x)
             else:
@@ -121,9 +128,10 @@ class StageRun:
 
     def _restored_block(self, index: int, block: Block, x: Tensor) -> Tensor:
         """Each sub-layer on the tokens it selects; the others get the cached update (5.2, 5.3)."""
+        pruning = self.config.pruning
         for number in range(3):
             packing = self.attended if number == 0 else self.kept
-            if number == 0 and self.config.pruning.measures_at(index, self.tokens):
+            if number == 0 and pruning.measures_at(index, self.tokens):
                 packing = self.full
             modulation = self._modulation(block, packing)
             streams = self.full.unpack(x)
@@ -135,23 +143,55 @@ class StageRun:
             ]
             pairs = list(zip(chosen, streams, strict=True))
             tokens = packing.pack([s if i is None else gather(s, i) for i, s in pairs])
-            rope = self._kept_rope(chosen, packing)
+            rope = self._kept_rope(chosen, packing) if number == 0 else self.rope
             update = self._update(number, index, block, tokens, modulation, packing, rope)
-            parts = zip(self.groups, chosen, packing.unpack(update), strict=True)
+            for indices in chosen:
+                if indices is not None:
+                    self._note("keep", indices)
+            parts = packing.unpack(update)
             full = self.full.pack(
                 [
                     part
                     if indices is None
-                    else scatter(self._base(run, index, number), indices, part)
-                    for run, indices, part in parts
+                    else scatter(
+                        cached_update(run, pruning, self.grid, index, number), indices, part
+                    )
+                    for run, indices, part in zip(self.groups, chosen, parts, strict=True)
                 ]
             )
-            for indices in chosen:
-                if indices is not None:
-                    self._note("keep", indices)
             self._remember(index, self.full, full)
             x = x + full
         return x
+
+    def _sets_aside(self, changing: set[int]) -> bool:
+        """Whether pruned tokens can leave once and come back after the last prunable block.
+
+        That is so where the choice does not depend on the block, since what they receive does not
+        depend on the kept ones; not where the stage fills the cache, nor where something else
+        changes the stream in between, before one of the blocks `changing`.
+        """
+        pruning = self.config.pruning
+        fixed = pruning.selection == "change" and pruning.self_attention_share == 1.0
+        restores = pruning.restore == "zero" or (
+            pruning.restore == "cached" and self.tokens != pruning.cache_tokens
+        )
+        inside = range(pruning.first_block + 1, pruning.last_block + 1)
+        last = pruning.last_block < self.config.infinity.depth
+        return self.prunes and fixed and restores and last and not changing.intersection(inside)
+
+    def _bring_back(self, before: Tensor, x: Tensor, kept: Sequence[Tensor]) -> Tensor:
+        """Kept tokens among the others, which received all cached updates meanwhile."""
+        back = []
+        parts = zip(self.groups, self.full.unpack(before), self.kept.unpack(x), kept, strict=True)
+        for run, whole, part, indices in parts:
+            if run.group.kept < self.tokens:
+                part = scatter(
+                    whole + all_cached_updates(run, self.config.pruning, self.grid),
+                    run.every_branch(indices),
+                    part,
+                )
+            back.append(part)
+        return self.full.pack(back)
 
     def _select(self, place: int, stream: Tensor, kept: int) -> Tensor:
         """The kept tokens [rows, kept] of one group, for the rows of `stream`."""
@@ -160,14 +200,6 @@ class StageRun:
             change = self.changes[place].repeat(run.group.branches, 1)[: len(stream)]
         entropy = None if run.entropy is None else run.entropy[: len(stream)]
         return SELECTIONS[self.config.pruning.selection](Evidence(stream, entropy, change), kept)
-
-    def _carried_entropy(self, run: GroupRun) -> Tensor | None:
-        """The last measured entropies of a group, averaged onto this grid [R, H, L]."""
-        refs = [row.attention for row in run.group.rows if row.attention is not None]
-        if not refs or not self.config.pruning.measures_attention:
-            return None
-        entropy = gather_rows(refs, lambda c: c.entropy, run.group.branches).flatten(0, 1)
-        return resize_tokens(entropy.transpose(1, 2), refs[0].chunk.grid, self.grid).transpose(1, 2)
 
     def _drop_tokens(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Take pruned tokens out of the stream for the rest of the stage, alike in all branches."""
@@ -179,10 +211,9 @@ class StageRun:
             else:
                 indices = torch.arange(self.tokens, device=x.device).expand(len(conditional), -1)
             chosen.append(indices)
-            streams.append(gather(stream, indices.repeat(run.group.branches, 1)))
+            streams.append(gather(stream, run.every_branch(indices)))
         every = [
-            indices.repeat(run.group.branches, 1)
-            for run, indices in zip(self.groups, chosen, strict=True)
+            run.every_branch(indices) for run, indices in zip(self.groups, chosen, strict=True)
         ]
         return self.kept.pack(streams), self._kept_rope(list(every), self.kept), chosen
 
@@ -226,15 +257,6 @@ class StageRun:
         return block.feed_forward(x, modulation)
 
     # Restoration ----------------------------------------------------------------------------
-
-    def _base(self, run: GroupRun, index: int, number: int) -> Tensor:
-        """What pruned tokens of a sub-layer receive: [R, L, C]."""
-        refs = [row.restoration for row in run.group.rows if row.restoration is not None]
-        if self.config.pruning.restore == "zero" or not refs:
-            width = self.config.infinity.embed_dim
-            return self.rope.real.new_zeros(run.group.num_rows, self.tokens, width)
-        cached = gather_rows(refs, lambda c: c.updates[index][number], run.group.branches)
-        return resize_tokens(cached.flatten(0, 1), refs[0].chunk.grid, self.grid)
 
     def _remember(self, index: int, packing: Packing, update: Tensor) -> None:
         """At the cache stage, keep the full updates of prunable blocks (5.4)."""

@@ -12,6 +12,7 @@ from base.decisions import SKIP
 from base.errors import ConfigError, GenerationError
 from infinity_backend.config import PruningConfig, SamplingConfig
 from infinity_backend.generator import InfinityGenerator
+from infinity_backend.stage import StageRun
 from tests.envs.protocol_checks import check_generator
 from tests.infinity_backend.tiny import requests, tiny_generator
 
@@ -101,6 +102,34 @@ def test_costs_equal_the_flop_counter(restore: str) -> None:
             generator.finish(now)
         counted += counter.get_total_flops()
     assert generator.fixed_cost(request) == counted
+
+
+@pytest.mark.parametrize("restore", ["cached", "zero"])
+def test_setting_tokens_aside_once_changes_nothing(
+    restore: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A choice that holds for the whole stage: gathered once, or in every sub-layer."""
+    settings = PruningConfig(1, 2, cache_tokens=9, restore=restore, selection="change")  # type: ignore[arg-type]
+    plan = mixed_decisions(4, 5, seed=1)
+    codes, entropies = [], []
+    used: list[bool] = []
+    decides = StageRun._sets_aside
+    for fast in (True, False):
+
+        def sets_aside(run: StageRun, changing: set[int], fast: bool = fast) -> bool:
+            used.append(decides(run, changing))
+            return used[-1] and fast
+
+        monkeypatch.setattr(StageRun, "_sets_aside", sets_aside)
+        generator = tiny_generator(pruning=settings)
+        state = generator.begin(requests(4))
+        for decisions in plan:
+            state = generator.advance(state, decisions)
+        codes.append(state.codes)
+        entropies.append([row.entropy_bits for row in state.rows])
+    assert any(used)
+    torch.testing.assert_close(codes[0], codes[1])
+    assert entropies[0] == pytest.approx(entropies[1], abs=1e-5)
 
 
 def test_noise_belongs_to_its_site() -> None:
