@@ -90,8 +90,15 @@ def _image_files(path: Path) -> list[tuple[str, bool]]:
         for entry in os.scandir(path)
         if not entry.name.startswith(".")
         and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
-        and entry.is_file()
+        and _is_file(entry)
     )
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _nested_files(path: Path) -> list[tuple[str, str, bool]]:
