@@ -51,7 +51,7 @@ def folders(tmp_path):
 
 def compare(folders, out, *more):
     code = main(["--orig", str(folders[0]), "--rl", str(folders[1]), "--out", str(out), *more])
-    table = pd.read_csv(out / "per_image.csv", keep_default_na=False)
+    table = pd.read_csv(out / "per_image.csv", dtype=str, keep_default_na=False)
     return code, table[table["folder"] == "RL"].set_index("id")
 
 
