@@ -3,8 +3,8 @@
     python -m benchmarks.infinity_speed                  # 125M parameters, 0.06 megapixels
     python -m benchmarks.infinity_speed --size 2b --dtype bfloat16
 
-Measured in one run, in turns, the median of each: every stage of the last three, dense and under
-each method and ratio; a whole image dense, against a plain re-statement of the reference
+Measured in one run, in turns, the median of each: every one of the last stages, dense and
+under each method and ratio; a whole image dense, against a plain re-statement of the reference
 (`benchmarks/plain_reference.py`), which must draw the same bits in float32.
 """
 
@@ -97,7 +97,12 @@ def in_turns(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, floa
 
 
 def measure_stages(
-    stepper: Stepper, text: TextCondition, ratios: list[float], repeats: int
+    stepper: Stepper,
+    text: TextCondition,
+    ratios: list[float],
+    methods: list[str],
+    last: int,
+    repeats: int,
 ) -> list[dict[str, Any]]:
     """Per late stage, method and ratio: ms, FLOPs, and measured saving over FLOP saving."""
     rows: list[dict[str, Any]] = []
@@ -105,11 +110,12 @@ def measure_stages(
     states = {
         name: with_pruning(stepper, p).begin([ImageRequest("x")], text)
         for name, p in METHODS.items()
+        if name in (*methods, "fastvar")
     }
     for stage in range(stepper.num_stages):
-        if stage >= stepper.num_stages - 3:
+        if stage >= stepper.num_stages - last:
             cases = [("dense", "fastvar", 0.0)]
-            cases += [(f"{name} {ratio:g}", name, ratio) for name in METHODS for ratio in ratios]
+            cases += [(f"{name} {ratio:g}", name, ratio) for name in methods for ratio in ratios]
             cases += [("skip", "fastvar", 1.0)]
             runs = {
                 label: lambda name=name, ratio=ratio: with_pruning(stepper, METHODS[name]).advance(
@@ -145,8 +151,8 @@ def measure_stages(
                         "share_realised": measured / saved if saved else None,
                     }
                 )
-        for name, pruning in METHODS.items():
-            states[name] = with_pruning(stepper, pruning).advance(states[name], [FULL])
+        for name, state in states.items():
+            states[name] = with_pruning(stepper, METHODS[name]).advance(state, [FULL])
     return rows
 
 
@@ -180,13 +186,17 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.4, 0.7])
+    parser.add_argument("--methods", choices=METHODS, nargs="+", default=list(METHODS))
+    parser.add_argument("--last", type=int, default=3, help="how many of the last stages")
     options = parser.parse_args()
     stepper = build(options.size, options.resolution, getattr(torch, options.dtype))
     features = torch.randn(1, TEXT_TOKENS, stepper.config.infinity.text_channels)
     text = TextCondition(features, (TEXT_TOKENS,))
     figures: dict[str, Any] = {"size": options.size, "resolution": options.resolution}
     figures["dtype"] = options.dtype
-    figures["stages"] = measure_stages(stepper, text, options.ratios, options.repeats)
+    figures["stages"] = measure_stages(
+        stepper, text, options.ratios, options.methods, options.last, options.repeats
+    )
     figures["image"] = measure_image(stepper, text, options.repeats)
     table = Table("stage", "decision", "ms", "GFLOP", "FLOPs saved", "time saved", "realised")
     for row in figures["stages"]:

@@ -36,6 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     from base.errors import ConfigError
     from infinity_backend.convert import OfficialFiles, convert
+    from infinity_backend.memory import estimate_memory
 
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if options.dtype not in dtypes:
@@ -54,5 +55,9 @@ def main(args: Sequence[str] | None = None) -> int:
     print(
         f"{config.name}: {len(config.schedule)} scales, {pixels * height}x{pixels * width} pixels"
     )
+    for name, dtype in dtypes.items():
+        print(
+            f"memory with blocks in {name}: {estimate_memory(config, dtype)}, and the text encoder"
+        )
     print(f"pipeline: {options.out}")
     return 0

@@ -48,6 +48,12 @@ def make_parser() -> ArgumentParser:
         "--intermediates", action="store_true", help="pictures and spectra of every scale, too"
     )
     parser.add_argument("--aspect-ratio", type=float | None, default=None, help="height over width")
+    parser.add_argument(
+        "--dtype", type=str | None, default=None, help="of the blocks: float32 or bfloat16"
+    )
+    parser.add_argument(
+        "--text-encoder-device", type=str | None, default=None, help="cpu spares a small card"
+    )
     parser.add_argument("--pruning", type=dict | None, default=None, help=PRUNING)
     return parser
 
@@ -70,7 +76,12 @@ def main(args: Sequence[str] | None = None) -> int:
     prompts = places.records
     device = choose_device(options.device)
     generator = load_generator(
-        options.generator, device, aspect_ratio=options.aspect_ratio, pruning=options.pruning
+        options.generator,
+        device,
+        aspect_ratio=options.aspect_ratio,
+        pruning=options.pruning,
+        dtype=options.dtype,
+        text_encoder_device=options.text_encoder_device,
     )
     if generator.output_kind != "image":
         raise ConfigError(f"generate writes images; this generator makes {generator.output_kind}")

@@ -44,7 +44,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             generator), `fourm-toy` or `egom2p-toy` (small untrained models), or a folder with a
             checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
-        options: `aspect_ratio` and `pruning` of an Infinity, as `InfinityPipeline.from_pretrained`
+        options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
+            `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
             takes them; those that are None are its own.
 
     Raises:
@@ -79,8 +80,15 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         from fourm_backend.pipeline import load_generator as load_fourm
 
         return load_fourm(folder, device)
+    import torch
+
     from infinity_backend.generator import InfinityGenerator
 
+    if "dtype" in given:
+        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        if given["dtype"] not in dtypes:
+            raise ConfigError(f"dtype is {given['dtype']!r}; expected one of {', '.join(dtypes)}")
+        given["dtype"] = dtypes[given["dtype"]]
     return InfinityGenerator.from_pretrained(folder, device=device, **given)
 
 

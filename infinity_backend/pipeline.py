@@ -6,6 +6,7 @@ result = pipeline(["a red circle"], seeds=[0], controller=get_pruning_ratio)
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from base.files import read_json, write_atomic, write_json
 from infinity_backend.checkpoints import load_weights
 from infinity_backend.config import PipelineConfig, SamplingConfig
 from infinity_backend.generate import Stepper
+from infinity_backend.memory import estimate_memory
 from infinity_backend.request import ImageRequest
 from infinity_backend.schedule import change_aspect
 from infinity_backend.text_encoder import TextEncoder
@@ -28,6 +30,7 @@ from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
 from infinity_backend.weight_files import check_hash, file_hash, read_weights
 
+logger = logging.getLogger(__name__)
 PRETRAINED = Path(__file__).parent / "pretrained"
 GetPruningRatio = Callable[[int, int], float]
 
@@ -127,6 +130,7 @@ class InfinityPipeline:
         config = PipelineConfig.from_json(read_json(path / "config.json"))
         written = path / "checksums.json"
         sums = read_json(written) if written.is_file() else {}
+        logger.info("%s needs %s", path, estimate_memory(config, where["dtype"]))
         digest = hashlib.sha256()
         states = []
         for name in ("transformer", "vae"):
