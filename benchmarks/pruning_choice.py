@@ -17,7 +17,7 @@ from benchmarks.record import record
 from infinity_backend.config import PruningConfig
 from infinity_backend.generator import InfinityGenerator
 from infinity_backend.pipeline import InfinityPipeline
-from scenes.headroom import draw_leaves, oracle_gain
+from scenes.headroom import SMALL_TREE, draw_leaves, oracle_gain
 from scenes.world import prompts
 
 PROMPTS = 48
@@ -40,7 +40,8 @@ def main() -> None:
     for pruning in SETTINGS:
         config = replace(pipeline.config, pruning=pruning)
         stepper = replace(pipeline.stepper, config=config)
-        leaves = draw_leaves(InfinityGenerator(replace(pipeline, stepper=stepper)), scenes)
+        generator = InfinityGenerator(replace(pipeline, stepper=stepper))
+        leaves = draw_leaves(generator, scenes, tree=SMALL_TREE)
         budgets = [{"compute": b, **oracle_gain(leaves, b)} for b in BUDGETS]
         results.append({"pruning": asdict(pruning), "budgets": budgets})
         Console().print(results[-1])

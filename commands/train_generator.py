@@ -6,6 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from base.files import read_json, write_json
+
 
 def make_parser() -> ArgumentParser:
     """Return the options of the command; a YAML file may set them all."""
@@ -49,9 +51,11 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"model folder: {export(recipe)}")
         if "gates" in options.parts:
             report = measure(options.recipe.out_dir, recipe.run_dir, options.test_prompts)
+            folder = Path(options.recipe.out_dir)
+            write_json(folder / "gates.json", read_json(recipe.run_dir / "gates.json"))
             words = len(recipe.tokenizer) - 3
             write_model_card(
-                Path(options.recipe.out_dir),
+                folder,
                 report,
                 recipe.settings(),
                 words,

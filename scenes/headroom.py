@@ -6,6 +6,7 @@ noise. The baseline may mix fixed schedules at random, since an oracle may mix a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from infinity_backend.request import ImageRequest
 from scenes.measures import psnr, squared_error
 from scenes.world import Scene
 
-TREE: tuple[tuple[float, ...], ...] = ((0.0, SKIP), (0.0, 0.4, 0.7, SKIP), (0.0, 0.4, 0.7, SKIP))
+Tree: TypeAlias = tuple[tuple[float, ...], ...]  # the ratios tried on each of the last scales
+TREE: Tree = ((0.0, 0.4, 0.7, SKIP),) * 3  # the default menu of the environment
+SMALL_TREE: Tree = ((0.0, SKIP), (0.0, 0.4, 0.7, SKIP), (0.0, 0.4, 0.7, SKIP))
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Leaves:
         return psnr(self.error)
 
 
-def draw_leaves(generator: InfinityGenerator, scenes: Sequence[Scene], seed: int = 0) -> Leaves:
+def draw_leaves(
+    generator: InfinityGenerator, scenes: Sequence[Scene], seed: int = 0, tree: Tree = TREE
+) -> Leaves:
     """Draw every leaf of every prompt; stages shared by leaves are computed once."""
     schedules: tuple[tuple[float, ...], ...] = ()
     compute, error = [], []
@@ -47,13 +52,13 @@ def draw_leaves(generator: InfinityGenerator, scenes: Sequence[Scene], seed: int
         state = generator.begin(requests)
         spent = np.array([generator.fixed_cost(request) for request in requests])
         full = spent + [sum(s.cost_flops for s in generator.stages(r)) for r in requests]
-        for _ in range(generator.max_stages - len(TREE)):
+        for _ in range(generator.max_stages - len(tree)):
             decisions = [{"prune_ratio": 0.0}] * len(requests)
             spent = spent + generator.cost(state, decisions)
             state = generator.advance(state, decisions)
         taken: list[tuple[float, ...]] = [()] * len(requests)
         owner = np.arange(len(requests))
-        for ratios in TREE:  # every row becomes one row per ratio
+        for ratios in tree:  # every row becomes one row per ratio
             rows = np.repeat(np.arange(len(taken)), len(ratios))
             state = generator.fork(state, rows.tolist())
             decisions = [{"prune_ratio": ratios[i % len(ratios)]} for i in range(len(rows))]

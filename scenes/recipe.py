@@ -159,6 +159,8 @@ class Recipe:
         """Train one part, going on where it stopped; the parts that it needs are read first."""
         config = self.config
         schedule = config.schedule
+        for module in self.modules(part).values():
+            module.requires_grad_(True)  # another part may have frozen it
         if part in ("transformer", "decoder"):
             self.load("vae")
         if part == "text":
@@ -189,8 +191,6 @@ class Recipe:
         fast = Bf16Linear() if config.bf16 and part == "transformer" else nullcontext()
         with fast:
             train(part, self.modules(part), loss, settings, self.run_dir)
-        for module in self.modules(part).values():
-            module.requires_grad_(True)
 
     def run(self, parts: Sequence[str] = PARTS) -> None:
         """Train the parts that are not done yet, in order."""

@@ -23,7 +23,7 @@ def contact_sheet(
         path: the file.
         title: the line on top; says which row is what.
     """
-    text_height = 7 * _LINE
+    text_height = 10 * _LINE
     cell = len(rows) * (_WIDTH + 2) + text_height
     lines = -(-len(captions) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * (_WIDTH + 8), lines * cell + 2 * _LINE), "white")
@@ -38,7 +38,7 @@ def contact_sheet(
             sheet.paste(picture, (x, y))
             y += _WIDTH + 2
         for part in caption.replace(" and ", "\nand ").replace(" on a ", "\non a ").split("\n"):
-            for start in range(0, len(part), 34):
-                draw.text((x, y), part[start : start + 34], fill="black")
+            for start in range(0, len(part), 31):
+                draw.text((x, y), part[start : start + 31], fill="black")
                 y += _LINE
     return write_atomic(path, lambda target: sheet.save(target, format="PNG"))
