@@ -1,5 +1,6 @@
 """Contact sheets: pictures under their captions, for a person to judge."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def contact_sheet(
             sheet.paste(picture, (x, y))
             y += _WIDTH + 2
         for part in caption.replace(" and ", "\nand ").replace(" on a ", "\non a ").split("\n"):
-            for start in range(0, len(part), 31):
-                draw.text((x, y), part[start : start + 31], fill="black")
+            for line in textwrap.wrap(part, 31):
+                draw.text((x, y), line, fill="black")
                 y += _LINE
     return write_atomic(path, lambda target: sheet.save(target, format="PNG"))
