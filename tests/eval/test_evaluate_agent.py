@@ -35,6 +35,7 @@ def test_three_folders_give_a_table_and_files(tmp_path, capsys):
     assert "compute saved" in shown
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_any_number_of_candidates_have_names(tmp_path):
     arguments = write_three(tmp_path)
     other = write_folder(tmp_path / "other", "schedule", spread=3)
@@ -46,6 +47,7 @@ def test_any_number_of_candidates_have_names(tmp_path):
     assert pairs == {("RL", "FAST"), ("my run", "FAST"), ("my run", "RL")}
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_options_can_come_from_a_file(tmp_path):
     flags = write_three(tmp_path)
     options = {flags[i].removeprefix("--"): flags[i + 1] for i in range(0, len(flags), 2)}
@@ -99,6 +101,7 @@ def test_nothing_to_compare_with_is_wrong_usage(tmp_path, capsys):
     assert "give --fast, --rl or --candidate" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_strict_asks_for_every_figure_of_every_image(tmp_path, capsys):
     arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), "--strict", *QUICK]
     assert main(arguments) == 0
@@ -108,6 +111,7 @@ def test_strict_asks_for_every_figure_of_every_image(tmp_path, capsys):
     assert (tmp_path / "out" / "summary.json").exists()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_mismatch_can_be_allowed_and_is_shown(tmp_path, capsys):
     arguments = write_three(tmp_path)
     other = write_folder(tmp_path / "elsewhere", fingerprint="other", spread=4)
@@ -117,6 +121,7 @@ def test_mismatch_can_be_allowed_and_is_shown(tmp_path, capsys):
     assert "NOT COMPARABLE" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_without_the_shipped_clip_the_score_is_not_computed(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("eval.metrics.registry.official_folder", lambda: None)

@@ -17,6 +17,8 @@ from eval.metrics.registry import MetricSettings, make_metrics
 from eval.scoring import ScoringSettings, score_images
 from tests.eval.folders_on_disk import write_folder
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 def chunk(name, data):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

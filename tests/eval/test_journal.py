@@ -14,6 +14,8 @@ from eval.metrics.registry import MetricSettings, make_metrics
 from eval.scoring import ScoringSettings
 from tests.eval.folders_on_disk import write_folder, write_three
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 @pytest.fixture
 def comparison(tmp_path):

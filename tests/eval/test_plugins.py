@@ -19,6 +19,8 @@ from eval.metrics.protocol import MetricUnavailableError
 from eval.metrics.registry import MetricSettings, make_metrics
 from tests.eval.folders_on_disk import write_three
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(class Brightness.*?)```", PAGE, re.DOTALL)
 IMAGES = torch.arange(2 * 4 * 4 * 3, dtype=torch.uint8).reshape(2, 4, 4, 3)

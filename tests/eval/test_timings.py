@@ -8,6 +8,8 @@ from eval.comparison import plan_comparison
 from eval.timings import read_timings
 from tests.eval.folders_on_disk import write_folder, write_three
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
 
 def folder(path, metadata=None):
     write_folder(path, count=3, fingerprint=None, spread=2)
