@@ -38,9 +38,9 @@ def show(evaluation: Evaluation, console: Console) -> None:
     headings, differences = difference_tables(summary, evaluation.comparison.side_by_side)
     for pair, lines in differences.items():
         console.print(_table(f"{pair}, image by image", headings, lines))
-    seconds, images = evaluation.environment["seconds_of_scoring"], len(evaluation.images)
-    rate = f"{images} images of {len(folders)} folders in {seconds:.1f} s"
-    console.print(Text(f"{rate}, {images / max(seconds, 1e-9):.1f} images/s"), soft_wrap=True)
+    seconds, images = (evaluation.environment[n] for n in ("seconds_of_scoring", "images_scored"))
+    rate = f"{images} images in {seconds:.1f} s, {images / max(seconds, 1e-9):.1f} images/s"
+    console.print(Text(rate), soft_wrap=True)
     for name, figure in summary["definitions"].items():
         if name.endswith(("_standin", "_scenes")):
             console.print(Text(f"{name}: {figure['provenance']}"), soft_wrap=True)

@@ -99,6 +99,11 @@ def run(options: Namespace, shipped_clip: Path | None = None) -> int:
     if not evaluation.complete:
         return INTERRUPTED
     (out / UNFINISHED).unlink()
+    if evaluation.summary["contradictions"] and not options.allow_mismatch:
+        raise StrictError(
+            "\n".join(evaluation.summary["contradictions"])
+            + f"\nThe figures are in {out}; pass --allow-mismatch to accept them."
+        )
     if options.strict and (len(evaluation.skipped) or evaluation.summary["warnings"]):
         raise StrictError(
             f"--strict: {len(evaluation.skipped)} figures were not computed and there are "

@@ -13,7 +13,7 @@ import pandas as pd
 
 from eval.comparison import Comparison, require_overlap
 from eval.figures import Figure, figures_of, image_table
-from eval.findings import findings, input_hash, missing_figures, without_values
+from eval.findings import contradictions, findings, input_hash, missing_figures, without_values
 from eval.folders import printable
 from eval.journal import Journal, identity_of
 from eval.metrics.protocol import Metric
@@ -77,11 +77,12 @@ def evaluate(
     """
     require_overlap(comparison)
     scoring, summary = scoring or ScoringSettings(), summary or SummarySettings()
-    rows, complete, start = Rows(metrics), True, time.perf_counter()
+    rows, complete, scored, start = Rows(metrics), True, 0, time.perf_counter()
     folders = len(comparison.folders)
     try:
-        for scores in _all_scores(comparison, metrics, scoring, journal):
+        for scores, new in _all_scores(comparison, metrics, scoring, journal):
             rows.add(scores)
+            scored += new * len(scores)
             on_progress(len(scores) // folders)
     except KeyboardInterrupt:
         if not len(rows):
@@ -99,6 +100,7 @@ def evaluate(
         "format": 1,
         "complete": complete,
         "warnings": [printable(warning) for warning in warnings],
+        "contradictions": contradictions(images, comparison),
         "definitions": {figure.name: asdict(figure) for figure in figures},
         "not_computed": not_computed | without_values(images, metrics),
         **summarise_comparison(images, comparison, figures, summary),
@@ -117,6 +119,7 @@ def evaluate(
             "machine": platform.platform(),
             "versions": {name: _version(name) for name in _PACKAGES},
             "seconds_of_scoring": round(seconds, 3),
+            "images_scored": scored,
             "scoring": asdict(scoring),
             "summary": asdict(summary),
             "metrics": {metric.name: metric.provenance for metric in metrics},
@@ -154,19 +157,19 @@ def _all_scores(
     metrics: Sequence[Metric],
     settings: ScoringSettings,
     path: Path | None,
-) -> Iterator[list[Score]]:
-    """The scores of all images: those that the journal has, then the others."""
+) -> Iterator[tuple[list[Score], bool]]:
+    """The scores of all images, and whether they are new: first those that the journal has."""
     if path is None:
-        yield from score_images(comparison, metrics, settings)
+        yield from ((scores, True) for scores in score_images(comparison, metrics, settings))
         return
     with Journal(path, identity_of(comparison, metrics, settings)) as journal:
         done = 0
         for scores in journal.finished():
-            yield scores
+            yield scores, False
             done += 1
         for scores in score_images(comparison, metrics, settings, first=done):
             journal.append(scores, len(comparison.folders))
-            yield scores
+            yield scores, True
 
 
 def _version(package: str) -> str | None:

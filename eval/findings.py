@@ -89,6 +89,40 @@ def findings(table: pd.DataFrame, comparison: Comparison) -> list[str]:
     return warnings
 
 
+def contradictions(table: pd.DataFrame, comparison: Comparison) -> list[str]:
+    """Folders that are the same although nothing that is recorded explains it.
+
+    Equal images are right where nothing was pruned, and equal files where the same was decided.
+    Elsewhere a method was compared with itself, or its pruning was never applied.
+    """
+    found = []
+    files = {
+        name: own.set_index("id")["file_sha256"]
+        for name, own in table.groupby("folder", sort=False)
+    }
+    for name in comparison.candidates:
+        own = table[(table["folder"] == name) & table["identical"].notna()]
+        if len(own) and own["identical"].all() and not (own["compute_saved"] == 0).all():
+            found.append(
+                f"all {len(own)} images of {name} equal those of {ORIGINAL} in every pixel, and it "
+                "is not recorded that nothing was pruned"
+            )
+    for first, second in itertools.combinations(comparison.candidates, 2):
+        both = files[first][files[first] != ""].index.intersection(
+            files[second][files[second] != ""].index
+        )
+        if not len(both) or (files[first][both] != files[second][both]).any():
+            continue
+        costs = (comparison.compute[first], comparison.compute[second])
+        decided = [[cost[key].decisions for cost in costs if key in cost] for key in both]
+        if not all(len(pair) == 2 and pair[0] and pair[0] == pair[1] for pair in decided):
+            found.append(
+                f"all {len(both)} files of {second} are byte for byte those of {first}, and it is "
+                "not recorded that the same was decided for both"
+            )
+    return found
+
+
 def input_hash(table: pd.DataFrame, folder: str) -> str:
     """One hash for all images of a folder: of their keys and the hashes of their files."""
     own = table[table["folder"] == folder]

@@ -4,6 +4,7 @@
 `meta_data.json`. Figures of folders that differ in either measure luck, not pruning.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +47,9 @@ def why_not_comparable(
                 f"{name} has other seeds than {original} for {len(differing)} images, "
                 f"such as {differing[0]!r}: these are different pictures"
             )
+    for first, second in itertools.combinations(candidates, 2):
+        if folders[first].path.resolve() == folders[second].path.resolve():
+            reasons.append(f"{second} is the same folder as {first}: {folders[first].path}")
     return reasons
 
 

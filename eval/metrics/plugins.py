@@ -19,6 +19,10 @@ from eval.metrics.protocol import Metric, MetricUnavailableError
 GROUP = "prunegym.metrics"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")  # names become columns, and parts of reasons
+_OTHER_COLUMNS = (
+    "id folder status identical compute_saved latency_ms detail reasons file_sha256 has_alpha lossy "
+    "category prompt prompt_source"
+).split()
 _ATTRIBUTES = (
     "name",
     "higher_is_better",
@@ -54,9 +58,10 @@ def load_plugin(point: EntryPoint, settings: Any) -> list[Metric]:
         lacking = [name for name in _ATTRIBUTES if not hasattr(metric, name)]
         if lacking or not callable(metric):
             raise MetricUnavailableError(f"{where} gives no metric: it lacks {lacking or 'a call'}")
-        if not _NAME.fullmatch(str(metric.name)):
+        if not _NAME.fullmatch(str(metric.name)) or metric.name in _OTHER_COLUMNS:
             raise MetricUnavailableError(
-                f"{where} has a metric called {metric.name!r}; expected letters, digits and _ . -"
+                f"{where} has a metric called {metric.name!r}; expected letters, digits and _ . -, "
+                "and not the name of another column"
             )
     return metrics
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -71,8 +72,9 @@ def test_options_can_come_from_a_file(tmp_path):
         (["--out", "{tmp}/fast"], 2, "a folder of images; choose another"),
         (["--out", "{tmp}/fast/img_000.png/out"], 2, "no folder can be made"),
         (["--rl", "{tmp}/original"], 4, "same folder as Original"),
+        (["--rl", "{tmp}/fast"], 4, "RL is the same folder as FAST"),
         (["--rl", "{tmp}/elsewhere"], 4, "another fingerprint"),
-        (["--rl", "{tmp}/empty", "--fast", "{tmp}/empty"], 3, "no image of a candidate"),
+        (["--rl", "{tmp}/empty", "--fast", "{tmp}/empty_too"], 3, "no image of a candidate"),
         (["--on-bad-image", "error", "--fast", "{tmp}/broken"], 3, "no image format"),
     ],
 )
@@ -80,6 +82,7 @@ def test_each_trouble_has_its_exit_code_and_no_results(tmp_path, capsys, change,
     arguments = [*write_three(tmp_path), "--out", str(tmp_path / "out"), *QUICK]
     write_folder(tmp_path / "elsewhere", fingerprint="other", spread=4)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty_too").mkdir()
     broken = write_folder(tmp_path / "broken", spread=4)
     (broken / "img_003.png").write_bytes(b"x")
     change = [text.replace("{tmp}", str(tmp_path)) for text in change]
@@ -109,6 +112,47 @@ def test_strict_asks_for_every_figure_of_every_image(tmp_path, capsys):
     assert main(arguments) == 4
     assert "--strict" in capsys.readouterr().err
     assert (tmp_path / "out" / "summary.json").exists()
+
+
+def copied(folder, source, saved=None, ratio=None):
+    """The images of another folder under this one's metadata, which then say something else."""
+    records = json.loads((folder / "meta_data.json").read_text())
+    for key, record in records.items():
+        shutil.copy(source / f"{key}.png", folder)
+        if saved is not None:
+            record["cost_flops"] = (1 - saved) * record["full_cost_flops"]
+        if ratio is not None:
+            record["decisions"] = [{"stage": "1x1", "prune_ratio": ratio}]
+    (folder / "meta_data.json").write_text(json.dumps(records))
+
+
+@pytest.mark.usefixtures("without_plots")
+@pytest.mark.parametrize(
+    ("source", "saved", "ratio", "message"),
+    [
+        ("original", None, None, "images of RL equal those of Original"),
+        ("original", 0.0, None, None),  # nothing was pruned: of course they are equal
+        ("fast", None, None, "files of RL are byte for byte those of FAST"),
+        ("fast", None, 0.5, "byte for byte"),
+    ],
+)
+def test_equal_folders_are_refused_unless_decisions_explain_it(
+    tmp_path, capsys, source, saved, ratio, message
+):
+    arguments = [*write_three(tmp_path, count=2), "--out", str(tmp_path / "out"), *QUICK]
+    copied(tmp_path / "rl", tmp_path / source, saved, ratio)
+    assert main(arguments) == (4 if message else 0)
+    assert (message or "") in capsys.readouterr().err
+    assert (tmp_path / "out" / "summary.json").exists()
+    assert main([*arguments, "--allow-mismatch"]) == 0
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_an_agent_that_decides_as_the_schedule_may_have_its_files(tmp_path):
+    arguments = [*write_three(tmp_path, count=2), "--out", str(tmp_path / "out"), *QUICK]
+    copied(tmp_path / "rl", tmp_path / "fast", ratio=0.5)
+    shutil.copy(tmp_path / "rl" / "meta_data.json", tmp_path / "fast")
+    assert main(arguments) == 0
 
 
 @pytest.mark.usefixtures("without_plots")

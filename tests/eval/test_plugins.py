@@ -59,6 +59,7 @@ def test_the_example_of_the_page_is_a_metric_in_twenty_lines(tmp_path, monkeypat
         ("def make(settings): raise RuntimeError('no weights')", "no weights"),
         ("def make(settings): return 3", "gives no metric: it lacks"),
         (EXAMPLE.replace('"brightness"', '"a=b; c"') + "make = Brightness", "called 'a=b; c'"),
+        (EXAMPLE.replace('"brightness"', '"status"') + "make = Brightness", "another column"),
     ],
 )
 def test_a_broken_plugin_costs_only_itself(tmp_path, monkeypatch, code, reason):
