@@ -5,10 +5,13 @@ ones, and `--NAME VALUE` over all.
 """
 
 import argparse
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 TASK_SETTINGS = (
     "cond_domains",
@@ -100,8 +103,6 @@ def read_settings(files: Sequence[Path | None], rest: Sequence[str]) -> dict[str
         ConfigError: a setting that does not exist, or an option without a value.
         DataError: a file that is missing or is not YAML.
     """
-    import logging
-
     import yaml
 
     from base.errors import ConfigError, DataError
@@ -124,7 +125,7 @@ def read_settings(files: Sequence[Path | None], rest: Sequence[str]) -> dict[str
         raise ConfigError(f"unknown settings {unknown}; see prunegym fourm generate --help")
     unused = sorted(name for name in values if name in UNUSED or name.startswith(_OTHERS))
     if unused:
-        logging.getLogger(__name__).info("settings without effect here: %s", ", ".join(unused))
+        logger.info("settings without effect here: %s", ", ".join(unused))
     values = {name: value for name, value in values.items() if name not in unused}
     for name, position in (("data_name", 1), ("name", 2), ("sr_name", 3)):
         file = files[position]
@@ -164,7 +165,7 @@ def _overrides(rest: Sequence[str]) -> dict[str, Any]:
 def run(settings: dict[str, Any]) -> int:
     """Generate what the settings say; what is there already is left as it is."""
     from agents.interruption import StopRequest
-    from base.errors import ConfigError
+    from base.errors import ConfigError, DataError
     from commands.progress import progress_bar
     from commands.wiring import choose_device
     from fourm_backend.checkpoints import load_model
@@ -180,6 +181,8 @@ def run(settings: dict[str, Any]) -> int:
     dtype = dtype_of(str(settings["dtype"]))
     if dtype is None:
         raise ConfigError(f"dtype is {settings['dtype']!r}; expected float32, float16 or bfloat16")
+    if type(settings["seed"]) is not int:
+        raise ConfigError(f"seed is {settings['seed']!r}; expected a whole number")
     for name in ("num_variations", "num_samples"):
         count = settings[name]
         if count is not None and (type(count) is not int or count < 1):
@@ -203,7 +206,7 @@ def run(settings: dict[str, Any]) -> int:
         finer,
         folder / name,
         tokenizer,
-        int(settings["seed"]),
+        settings["seed"],
         settings["num_variations"],
         bool(settings["save_all_outputs"]),
     )
@@ -212,16 +215,24 @@ def run(settings: dict[str, Any]) -> int:
         settings["data_path"], task.cond_domains, inputs, tokenizer, settings["num_samples"]
     )
     mine = [each for each in share_of_rank(items, rank, world_size) if not work.is_done(each)]
+    failed: list[str] = []
     with StopRequest("finishing this sample") as stop, progress_bar() as bar:
         progress = bar.add_task("samples", total=len(mine), note=f"of {len(items)}")
         for number, item in enumerate(mine, start=1):
-            work.make(item)
+            try:
+                work.make(item)
+            except DataError as error:  # one bad file does not end a long run
+                failed.append(item.label)
+                logger.error("%s is left out: %s", item.label, error)
             bar.advance(progress)
             if stop.requested and number < len(mine):
                 left = len(mine) - number
                 print(f"stopped on request with {left} to go; the same command goes on")
                 return 130
-    print(f"{len(mine)} samples made in {work.folder}")
+    print(f"{len(mine) - len(failed)} samples made in {work.folder}")
+    if failed:
+        print(f"{len(failed)} could not be read and were left out (first: {failed[0]})")
+        return DataError.exit_code
     return 0
 
 

@@ -134,7 +134,7 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
                     for name, count in made.items()
                     if name not in hidden and name in self.model.config.inputs
                 )
-                flops += self._pass_flops(target, queries, seen, seen)
+                flops += self._full_pass_flops(target, queries, seen)
             name = f"{target}.{index - first[target]}"
             stages.append(Stage(name, step.num_tokens, float(flops)))
             made[target] += step.num_tokens
@@ -149,6 +149,10 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
         vocabulary = self.model.config.outputs[target].vocab_size
         context = context_flops(config, fresh, total) if fresh else 0
         return context + query_flops(config, queries, total, vocabulary)
+
+    def _full_pass_flops(self, target: str, queries: int, seen: int) -> int:
+        tokens = seen + self.model.config.architecture.num_register_tokens
+        return self._pass_flops(target, queries, tokens, tokens)
 
     def fixed_cost(self, request: TokenRequest) -> float:
         """Pixels and vectors are projected once; text that guidance emptied as well."""
@@ -244,8 +248,12 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
             kept = row.branches[branch]
             before = 0 if kept is None else kept.count
             seen = len(self.stepper.sites(row, branch))
-            fresh = {FULL: seen, INCREMENTAL: max(seen - before, 0), REUSE: 0}[decision["encoder"]]
-            total = before if decision["encoder"] == REUSE else seen
+            if decision["encoder"] == FULL:
+                flops += self._full_pass_flops(step.target_domain, queries, seen)
+                continue
+            fresh = 0 if decision["encoder"] == REUSE else max(seen - before, 0)
+            # register tokens, which no published model has, were encoded with the first tokens
+            total = before + fresh + self.model.config.architecture.num_register_tokens
             flops += self._pass_flops(step.target_domain, queries, fresh, total)
         return float(flops)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -47,6 +48,28 @@ class Task:
     cfg_grow_conditioning: bool = True
     top_p: float = 0.0
     top_k: int | float = 0.0
+
+    def __post_init__(self) -> None:
+        every = (*self.cond_domains, *self.target_domains)
+        twice = sorted({name for name in every if every.count(name) > 1})
+        if twice or not self.target_domains:
+            raise ConfigError(
+                f"cond_domains {list(self.cond_domains)} and target_domains "
+                f"{list(self.target_domains)}; expected one target or more, and no name twice"
+                + (f" ({twice})" if twice else "")
+            )
+        if not 0.0 <= self.top_p <= 1.0 or not self.top_k >= 0:
+            raise ConfigError(
+                f"top_p is {self.top_p} and top_k {self.top_k}; expected top_p from 0 to 1 and "
+                "top_k from 0"
+            )
+        for name, values in (("temps", self.temps), ("cfg_scales", self.cfg_scales)):
+            low = 0.0 if name == "temps" else -math.inf
+            if not all(math.isfinite(value) and value >= low for value in values):
+                raise ConfigError(
+                    f"{name} is {list(values)}; expected finite numbers"
+                    + (" from 0" if name == "temps" else "")
+                )
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "Task":

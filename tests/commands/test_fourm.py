@@ -154,6 +154,7 @@ def test_nothing_given_at_all(files: dict[str, Path], tmp_path: Path) -> None:
         (["--cond_domains", "[]"], "num_samples"),
         (["--data_path", "parti_prompts"], "PartiPrompts.tsv"),
         (["--dtype", "int8"], "dtype"),
+        (["--seed", "x"], "seed"),
     ],
 )
 def test_settings_that_cannot_be_used(files: dict[str, Path], more: list[str], told: str) -> None:
@@ -196,6 +197,17 @@ def test_folders_that_do_not_agree(tmp_path: Path) -> None:
     (tmp_path / "t5_caption/one.npz").write_bytes(b"not an archive")
     with pytest.raises(DataError, match="cannot be read as t5_caption"):
         item.read()
+
+
+def test_a_bad_file_does_not_end_a_run(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set/caption").mkdir(parents=True)
+    for name, text in (("a", "a lake house"), ("b", ""), ("c", "a boat")):
+        (tmp_path / f"set/caption/{name}.txt").write_text(text)
+    assert run(files, "--data_path", str(tmp_path / "set")) == 3
+    assert "2 samples made" in capsys.readouterr().out
+    assert len(outputs(tmp_path / "out/data/base")) == 2 * 2 * 2
 
 
 def test_boxes_as_text() -> None:

@@ -173,7 +173,15 @@ def test_hyphens_of_lists_and_of_numbers(text: Any, items: tuple[float, ...]) ->
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temps", "1.0-warm"), ("decoding_steps", "2.5"), ("cfg_scales", "1-"), ("surprise", 1)],
+    [
+        ("temps", "1.0--2.0"),
+        ("top_p", 1.5),
+        ("cond_domains", "tok_rgb@16"),
+        ("temps", "1.0-warm"),
+        ("decoding_steps", "2.5"),
+        ("cfg_scales", "1-"),
+        ("surprise", 1),
+    ],
 )
 def test_settings_that_cannot_be_read_are_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):

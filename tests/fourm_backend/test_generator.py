@@ -115,6 +115,8 @@ def test_costs_of_other_builds_and_conditions() -> None:
         VECTORS, PIXELS, CLIP, gated_mlp=False, act_layer="GELU", qk_norm=True, mlp_bias=True
     )
     check_costs(FourMGenerator(model, task), [TokenRequest("vectors", inputs)])
+    registers = random_model(VECTORS, PIXELS, CLIP, num_register_tokens=2)
+    check_costs(FourMGenerator(registers, task), [TokenRequest("vectors", inputs)])
     alone = Task.from_values({"target_domains": "tok_clip@16", "decoding_steps": 3})
     check_costs(FourMGenerator(model, alone), [TokenRequest("from nothing", {})])
 
