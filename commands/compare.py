@@ -194,18 +194,24 @@ def _show(summaries: dict[str, Any], swaps: dict[str, Any], figure: str) -> None
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # A figure cut short would be another figure, so the table may be wider than the window.
+    console = Console(width=max(Console().width, 110))
     budgets = [row["budget"] for row in summaries["best mix"][figure]["budgets"]]
-    shown = Table(title=f"{figure} at equal compute (share of the full cost)")
-    shown.add_column("method")
+    shown = Table(
+        title=f"{figure} at equal compute (share of the full cost); area: hypervolume; "
+        "gap: share of the way from best mix to oracle"
+    )
+    shown.add_column("method", no_wrap=True)
     for budget in budgets:
         shown.add_column(f"{budget:g}", justify="right")
-    shown.add_column("hypervolume", justify="right")
-    shown.add_column("of the gap", justify="right")
+    shown.add_column("area", justify="right")
+    shown.add_column("gap", justify="right")
     for name, summary in summaries.items():
         found = summary[figure]
         cells = [_cell(row["fidelity"]) for row in found["budgets"]]
-        shown.add_row(name, *cells, _cell(found["hypervolume"]), _percent(found["recovered"]))
+        lone = len(summary["points"]) == 1  # no front: what counts is its own compute
+        share = summary["points"][0][f"{figure}_recovered"] if lone else found["recovered"]
+        shown.add_row(name, *cells, _cell(found["hypervolume"]), _percent(share))
     console.print(shown)
     for name, swap in swaps.items():
         total = swap["all_points"]
