@@ -4,17 +4,15 @@ Memory is that of a few images, whatever the number of files.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from base.errors import ConfigError, DataError
 from eval.comparison import ORIGINAL, Comparison
-from eval.images import ALPHA_RULES, Decoded, claimed_pixels, decode, resize
+from eval.decoding import decoded_batches
+from eval.images import ALPHA_RULES, Decoded, resize
 from eval.measure import Sample, measure
 from eval.metrics.protocol import Metric
-
-_PIXELS_AT_ONCE = 2**26  # in all folders; twice as many are in memory while others are decoded
 
 OK = "ok"
 CHOICES = {
@@ -108,65 +106,15 @@ def score_images(
     Raises:
         DataError: a bad image or a size mismatch, where the settings make those an error.
     """
-    with ThreadPoolExecutor(settings.workers) as pool:
-        batches = _batches(comparison, settings, pool, first)
-        coming = _decode_ahead(comparison, next(batches, ()), settings, pool)
-        while coming.keys:
-            keys, decoded = coming.keys, coming.wait()
-            coming = _decode_ahead(comparison, next(batches, ()), settings, pool)
-            by_folder = [
-                _score_folder(comparison, name, keys, decoded, metrics, settings)
-                for name in comparison.folders
-            ]
-            yield [score for scores in zip(*by_folder, strict=True) for score in scores]
-
-
-class _Coming(NamedTuple):
-    """Keys whose images are being decoded."""
-
-    keys: Sequence[str]
-    images: dict[str, list[Future[Decoded] | None]]
-
-    def wait(self) -> dict[str, list[Decoded | None]]:
-        return {
-            name: [future.result() if future else None for future in futures]
-            for name, futures in self.images.items()
-        }
-
-
-def _decode_ahead(
-    comparison: Comparison, keys: Sequence[str], settings: ScoringSettings, pool: Executor
-) -> _Coming:
-    images = {
-        name: [
-            pool.submit(decode, folder.images[key], settings.alpha)
-            if key in folder.images
-            else None
-            for key in keys
+    batches = decoded_batches(
+        comparison, settings.alpha, settings.batch_size, settings.workers, first
+    )
+    for keys, decoded in batches:
+        by_folder = [
+            _score_folder(comparison, name, keys, decoded, metrics, settings)
+            for name in comparison.folders
         ]
-        for name, folder in comparison.folders.items()
-    }
-    return _Coming(keys, images)
-
-
-def _batches(
-    comparison: Comparison, settings: ScoringSettings, pool: Executor, first: int
-) -> Iterator[Sequence[str]]:
-    """The next keys, as many as `batch_size` and the memory for their pixels allow."""
-    for start in range(first, len(comparison.keys), settings.batch_size):
-        keys = comparison.keys[start : start + settings.batch_size]
-        files = [
-            [folder.images[key] for folder in comparison.folders.values() if key in folder.images]
-            for key in keys
-        ]
-        pixels = list(pool.map(lambda paths: sum(map(claimed_pixels, paths)), files))
-        begin, total = 0, 0
-        for index, count in enumerate(pixels):
-            if index > begin and total + count > _PIXELS_AT_ONCE:
-                yield keys[begin:index]
-                begin, total = index, 0
-            total += count
-        yield keys[begin:]
+        yield [score for scores in zip(*by_folder, strict=True) for score in scores]
 
 
 def _score_folder(

@@ -19,10 +19,22 @@ from eval.metrics.protocol import Metric, MetricUnavailableError
 GROUP = "prunegym.metrics"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")  # names become columns, and parts of reasons
-_OTHER_COLUMNS = (
-    "id folder status identical compute_saved latency_ms detail reasons file_sha256 has_alpha lossy "
-    "category prompt prompt_source"
-).split()
+_OTHER_COLUMNS = [
+    "id",
+    "folder",
+    "status",
+    "identical",
+    "compute_saved",
+    "latency_ms",
+    "detail",
+    "reasons",
+    "file_sha256",
+    "has_alpha",
+    "lossy",
+    "category",
+    "prompt",
+    "prompt_source",
+]
 _ATTRIBUTES = (
     "name",
     "higher_is_better",

@@ -112,7 +112,7 @@ def test_large_images_are_few_at_a_time(tmp_path, monkeypatch):
             side = 90 if index < 2 else 30
             values = np.full((side, side, 3), index, np.uint8)
             Image.fromarray(values).save(tmp_path / name / f"{index}.png")
-    monkeypatch.setattr("eval.scoring._PIXELS_AT_ONCE", 19_000)  # one pair of 90x90, not two
+    monkeypatch.setattr("eval.decoding._PIXELS_AT_ONCE", 19_000)  # one pair of 90x90, not two
     comparison = plan_comparison(tmp_path / "original", {"RL": tmp_path / "rl"})
     metrics, _ = make_metrics(["mse"], MetricSettings())
     groups = list(score_images(comparison, metrics, ScoringSettings(batch_size=4)))
