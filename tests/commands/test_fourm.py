@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 
 import prunegym
 from base.errors import ConfigError, DataError
-from commands.fourm import main, read_settings
+from commands.fourm import TASK_SETTINGS, main, read_settings
 from fourm_backend.config import ModelConfig
 from fourm_backend.datasets import boxes_text, open_dataset
 from fourm_backend.modalities import REGISTRY
 from fourm_backend.model import FourM
+from fourm_backend.task import Task
 
 TOKENIZER = Path(__file__).parents[1] / "data/fourm/text_tokenizer_tiny.json"
 GLOBAL = ["tok_dinov2_global", "tok_imagebind_global"]
@@ -218,3 +219,14 @@ def test_boxes_as_text() -> None:
     ]
     expected = "v0=100 v1=0 v2=200 v3=300 teddy bear v0=500 v1=500 v2=999 v3=999 dog"
     assert boxes_text({"instances": boxes}) == expected
+
+
+def test_the_shipped_recipes() -> None:
+    folder = Path(__file__).parents[2] / "configs/fourm"
+    recipe, finer = "T2CR_roar49-25_cfg3_t6-0.5.yaml", "x2CR_mg8_cfg3_t1const.yaml"
+    names = ("models.yaml", "prompts.yaml", recipe, finer)
+    settings = read_settings([folder / name for name in names], [])
+    assert settings["name"] == Path(recipe).stem and settings["sr_name"] == Path(finer).stem
+    base = Task.from_values({name: settings.get(name) for name in TASK_SETTINGS})
+    second = Task.from_values({name: settings.get(f"sr_{name}") for name in TASK_SETTINGS})
+    assert [len(task.schedule(REGISTRY)) for task in (base, second)] == [74, 16]
