@@ -7,12 +7,15 @@ import pytest
 from PIL import Image
 
 from eval.comparison import ORIGINAL, plan_comparison
-from eval.contact_sheet import choose_images, draw_contact_sheet
+from eval.compute import Compute, StageDecision
+from eval.contact_sheet import choose_images, draw_contact_sheet, quality_order
+from eval.decision_plot import decisions_by_stage
 from eval.evaluation import evaluate
+from eval.extremes import difference, draw_worst_and_best
 from eval.metrics.registry import MetricSettings, make_metrics
 from eval.plots import draw_quality_against_compute
 from eval.report import write_report
-from tests.eval.folders_on_disk import write_folder
+from tests.eval.folders_on_disk import STAGES, write_folder
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def test_the_page_holds_everything_and_needs_no_network(folders, tmp_path):
     assert "RL - FAST" in page
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_hostile_texts_stay_texts(folders, tmp_path):
     evil = "<script>alert(1)</script>"
     folders[evil] = folders.pop("RL")
@@ -101,6 +105,7 @@ def test_without_costs_there_is_no_picture_of_compute_and_no_old_one(folders, tm
     assert not picture.exists()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_without_a_complete_image_there_is_a_page_without_contact_sheet(folders, tmp_path):
     shutil.rmtree(folders["FAST"])
     write_folder(folders["FAST"], "schedule", count=1, spread=3)
@@ -110,6 +115,7 @@ def test_without_a_complete_image_there_is_a_page_without_contact_sheet(folders,
     assert not (tmp_path / "out" / "contact_sheet.png").exists()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_of_many_candidates_the_first_two_are_shown_side_by_side(folders, tmp_path):
     for index in range(2):
         folders[f"other {index}"] = write_folder(tmp_path / f"o{index}", "schedule", spread=2)
@@ -121,3 +127,31 @@ def test_of_many_candidates_the_first_two_are_shown_side_by_side(folders, tmp_pa
     assert "img_000" in choose_images(run(folders), 100)
     page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
     assert "other 1 - other 0, image by image" in page
+
+
+def test_decisions_are_counted_by_stage(folders, tmp_path):
+    counted = decisions_by_stage(run(folders).comparison.compute["RL"])
+    assert list(counted) == list(STAGES)
+    assert counted["1x1"] == ([1, 0, 0, 0, 0], 0)
+    assert counted["12x12"] == ([0, 0, 0, 1, 0], 0)  # 0.7
+    assert counted["16x16"] == ([0, 0, 0, 0, 1], 0)  # skipped
+    mixed = {
+        "a": Compute(None, None, (StageDecision("x", 0.3, False), StageDecision("y", 1.0, False))),
+        "b": Compute(None, None, (StageDecision("x", 0.5, True),)),
+    }
+    assert decisions_by_stage(mixed) == {
+        "x": ([0, 0.5, 0.5, 0, 0], 0.5),
+        "y": ([0, 0, 0, 0, 1], 0),
+    }
+
+
+def test_differences_are_amplified_and_the_worst_comes_first(folders, tmp_path):
+    first, second = np.array([[[10, 0, 200]]], np.uint8), np.array([[[12, 0, 0]]], np.uint8)
+    assert difference(first, second).tolist() == [[[8, 0, 255]]]
+    result = run(folders)
+    worst = quality_order(result, "FAST")[0]
+    sheet = np.asarray(Image.open(draw_worst_and_best(result, tmp_path / "pairs.png", count=1)))
+    pixels = [np.asarray(Image.open(folders[n] / f"{worst}.png")) for n in ("FAST", ORIGINAL)]
+    enlarged = difference(*pixels).repeat(4, axis=0).repeat(4, axis=1)  # 48 pixels as 192
+    left, top = 6 + 2 * 198, 2 * 16 + 6
+    assert np.array_equal(sheet[top : top + 192, left : left + 192], enlarged)
