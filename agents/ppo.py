@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation import Scorer, evaluate_controller
 from agents.interruption import StopRequest
+from agents.parse_controller import parse_controller
 from agents.policy_controller import PolicyController
 from agents.policy_file import PolicyDefinition, save_policy
 from agents.ppo_settings import TrainSettings
+from agents.relative_return import RelativeReturn, earned_by
 from agents.run_folder import locked, start_or_resume
 from agents.standardised_input import StandardisedInput, observe_random_actions
 from agents.tensorboard import make_logger
@@ -116,7 +119,11 @@ def train(
             latency_table=latency_table,
             **vars(settings.environment),
         )
-        model = _make_model(env, generator, settings)
+        learned_from: VecEnv = env
+        if settings.ppo.relative_to:
+            fixed = parse_controller(settings.ppo.relative_to, generator, requests[0])
+            learned_from = RelativeReturn(env, earned_by(fixed, generator, requests, cache))
+        model = _make_model(learned_from, generator, settings)
         definition = _define_policy(env, generator, settings)
         controllers = [
             PolicyController("policy", "in training", model.policy, definition, generator, weight)
@@ -171,7 +178,7 @@ def train(
             save()
         while rollouts < settings.num_rollouts() and not stop.requested:
             began = time.perf_counter()
-            model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
+            model.collect_rollouts(learned_from, callback, model.rollout_buffer, model.n_steps)
             model._update_current_progress_remaining(model.num_timesteps, total_steps)
             model.train()
             rollouts += 1
@@ -204,7 +211,7 @@ def _warn_if_not_held_out(requests: Sequence[Any], evaluation_requests: Sequence
         )
 
 
-def _make_model(env: PruningVecEnv, generator: Generator, settings: TrainSettings) -> PPO:
+def _make_model(env: VecEnv, generator: Generator, settings: TrainSettings) -> PPO:
     ppo = settings.ppo
     steps_per_episode = generator.max_stages - settings.environment.first_controlled_stage
     return PPO(

@@ -44,6 +44,8 @@ class PPOSettings:
         value_coefficient: weight of the critic's loss.
         max_gradient_norm: gradients are cut to this length.
         net_arch: widths of the hidden layers of actor and critic.
+        relative_to: a fixed controller, such as `schedule:tail=[0.4,1]`, whose return on the same
+            request is subtracted while learning; see `agents/relative_return.py`.
     """
 
     total_episodes: int = 3000
@@ -59,6 +61,7 @@ class PPOSettings:
     value_coefficient: float = 0.5
     max_gradient_norm: float = 0.5
     net_arch: tuple[int, ...] = (64, 64)
+    relative_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ class TrainSettings:
         for name, value in counts.items():
             if value < 1:
                 raise ConfigError(f"{name} is {value}; expected 1 or more")
+        if self.ppo.relative_to and self.environment.fresh_seeds:
+            raise ConfigError(
+                "ppo.relative_to runs its schedule once per request, and environment.fresh_seeds "
+                "makes a new request of every episode; set one of the two"
+            )
         if self.ppo.batch_size < 2:
             raise ConfigError(f"ppo.batch_size is {self.ppo.batch_size}; expected 2 or more")
         if not self.seed >= 0:

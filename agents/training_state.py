@@ -29,7 +29,7 @@ def save_training_state(folder: Path, model: PPO, progress: dict[str, Any]) -> N
         model: with an environment that has `state_dict`.
         progress: what the training loop itself has to remember; plain values for JSON.
     """
-    assert isinstance(model.env, PruningVecEnv)
+    env = _batched_env(model)
     optimizer = model.policy.optimizer.state_dict()
     numpy_state = np.random.get_state(legacy=False)
     tensors = {
@@ -55,10 +55,18 @@ def save_training_state(folder: Path, model: PPO, progress: dict[str, Any]) -> N
             "has_gauss": int(numpy_state["has_gauss"]),
             "gauss": float(numpy_state["gauss"]),
         },
-        "environment": model.env.state_dict(),
+        "environment": env.state_dict(),
         "progress": progress,
     }
     write_tensor_record(folder, NAME, tensors, record, keep_previous=True)
+
+
+def _batched_env(model: PPO) -> PruningVecEnv:
+    """The environment below whatever wraps it."""
+    assert model.env is not None
+    env = model.env.unwrapped
+    assert isinstance(env, PruningVecEnv)
+    return env
 
 
 def load_training_state(folder: Path, model: PPO) -> dict[str, Any]:
@@ -87,9 +95,9 @@ def load_training_state(folder: Path, model: PPO) -> dict[str, Any]:
         )
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a policy of another shape: {error}") from error
-    assert isinstance(model.env, PruningVecEnv)
-    model._last_obs = model.env.load_state_dict(record["environment"])
-    model._last_episode_starts = model.env.episode_starts()
+    env = _batched_env(model)
+    model._last_obs = env.load_state_dict(record["environment"])
+    model._last_episode_starts = env.episode_starts()
     model.num_timesteps = record["num_timesteps"]
     model._n_updates = record["n_updates"]
     model._current_progress_remaining = record["progress_remaining"]
