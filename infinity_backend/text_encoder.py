@@ -101,6 +101,7 @@ class TextEncoder:
         features = self.model(**batch).last_hidden_state.float()  # [B, T, D_t]
         for prompt, row, tokens in zip(prompts, features, ids, strict=True):
             self._features[prompt] = row[: len(tokens)].clone()
+            self._lengths[prompt] = len(tokens)
 
     def _token_ids(self, prompt: str) -> list[int]:
         ids = self.tokenizer(prompt, truncation=False)["input_ids"]

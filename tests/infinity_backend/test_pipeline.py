@@ -107,6 +107,7 @@ def test_unknown_words_and_long_prompts_are_reported(
     assert condition.lengths == (4, 6, 1)
     assert "'zebra'" in caplog.text and "is cut to 6" in caplog.text
     caplog.clear()
+    assert encoder.length("a red zebra") == 4
     encoder(["a red zebra"])
     assert "zebra" not in caplog.text  # said once
 
