@@ -119,29 +119,31 @@ class ListedDecisions:
 def swap_partners(
     compute: np.ndarray, decisions: Sequence[Any], tolerance: float, seed: int
 ) -> np.ndarray:
-    """For each request another one of about equal cost for which something else was decided.
+    """Pairs of requests of about equal cost for which different things were decided.
+
+    Partners are each other's, so that all requests together cost after a swap what they cost
+    before. Those nearest in cost are paired first.
 
     Args:
         compute: [N] cost of each request as a share of its full cost.
         decisions: [N] what was decided for each.
-        tolerance: how far costs may differ.
-        seed: decides between equally near ones.
+        tolerance: how far the costs of partners may differ.
+        seed: decides between pairs whose costs differ by equally much, within .01.
 
     Returns:
         [N] int64 places of partners, -1 where there is none.
     """
-    random = np.random.default_rng(seed)
-    partners = np.full(len(compute), -1)
-    for place in range(len(compute)):
-        distance = np.abs(compute - compute[place])
-        others = [
-            other
-            for other in np.flatnonzero(distance <= tolerance).tolist()
-            if decisions[other] != decisions[place]
-        ]
-        if others:
-            nearest = [o for o in others if distance[o] <= distance[others].min() + 1e-3]
-            partners[place] = random.choice(nearest)
+    number = len(compute)
+    first, second = np.triu_indices(number, k=1)
+    distance = np.abs(compute[first] - compute[second])
+    shuffle = np.random.default_rng(seed).permutation(len(first))
+    order = shuffle[np.argsort((distance[shuffle] / 0.01).astype(int), kind="stable")]
+    partners = np.full(number, -1)
+    for pair in order.tolist():
+        one, other = int(first[pair]), int(second[pair])
+        free = partners[one] < 0 and partners[other] < 0
+        if free and distance[pair] <= tolerance and decisions[one] != decisions[other]:
+            partners[one], partners[other] = other, one
     return partners
 
 
@@ -182,15 +184,19 @@ def swap_test(
         points.append({"point": label, **_paired(difference, cost, resamples, seed)})
         differences.append(difference)
         costs.append(cost)
-    any_point = np.isfinite(differences).any(axis=0)
-    means = [
-        np.nanmean(np.array(columns)[:, any_point], axis=0) for columns in (differences, costs)
+    # Every swap counts alike, and requests are what is drawn: each brings all of its swaps.
+    swaps = np.isfinite(differences)  # [P, N]
+    any_point = swaps.any(axis=0)
+    scale = any_point.sum() / max(swaps.sum(), 1)
+    totals = [
+        np.where(any_point, np.nansum(columns, axis=0) * scale, np.nan)
+        for columns in (differences, costs)
     ]
     return {
         "figure": figure,
         "tolerance": tolerance,
         "points": points,
-        "all_points": _paired(means[0], means[1], resamples, seed),
+        "all_points": _paired(totals[0], totals[1], resamples, seed),
     }
 
 

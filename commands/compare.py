@@ -57,7 +57,7 @@ def make_parser() -> ArgumentParser:
         help="shares of the full cost at which methods are compared",
     )
     parser.add_argument(
-        "--swap-tolerance", type=float, default=0.02, help="in cost, between swapped requests"
+        "--swap-tolerance", type=float, default=0.15, help="in cost, between swapped requests"
     )
     parser.add_argument("--seed", type=int, default=0, help="of prompts without one, and resamples")
     parser.add_argument("--resamples", type=int, default=1000, help="for intervals")
