@@ -1,5 +1,6 @@
 """Comparisons that turn into lines of the table."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -41,6 +42,7 @@ class Checks:
         self.results[quantity] = CaseResult(self.case, quantity, None, None, f"not run: {reason}")
 
     def _add(self, quantity: str, error: float, tolerance: float) -> None:
+        error = float("inf") if math.isnan(error) else error  # or `max` would lose it
         before = self.results.get(quantity)
         if before is not None and before.largest_error is not None:
             error = max(error, before.largest_error)
