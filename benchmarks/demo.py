@@ -1,8 +1,8 @@
-"""Keep the figures and the picture of a finished demo.
+"""Keep the figures and the contact sheet of a finished demo.
 
     prunegym demo && python -m benchmarks.demo runs/demo
 
-Writes `demo.json` and `docs/images/front.png`, `docs/images/contact_sheet.png`.
+Writes `demo.json` and `docs/images/contact_sheet.png`.
 """
 
 import shutil
@@ -11,8 +11,6 @@ from pathlib import Path
 
 from base.files import read_json
 from benchmarks.record import FOLDER, record
-
-PICTURES = {"quality_against_compute.png": "front.png", "contact_sheet.png": "contact_sheet.png"}
 
 
 def main() -> None:
@@ -25,8 +23,8 @@ def main() -> None:
         "evaluation": read_json(demo / "report" / "summary.json"),
     }
     record("demo", figures)
-    for source, target in PICTURES.items():
-        shutil.copyfile(demo / "report" / source, FOLDER.parent / "docs" / "images" / target)
+    name = "contact_sheet.png"
+    shutil.copyfile(demo / "report" / name, FOLDER.parent / "docs" / "images" / name)
 
 
 if __name__ == "__main__":
