@@ -13,7 +13,11 @@ from jsonargparse import ArgumentParser
 from commands import evaluate, generate, train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "scenes.yaml"
-OTHER_SCHEDULES = {"last_0.4": "8:0.4", "last_two_0.7": "6:0.7,8:0.7", "skip_last": "8:1.0"}
+OTHER_SCHEDULES = {
+    "skip_last": "8:1.0",
+    "skip_last_two": "6:1.0,8:1.0",  # the strongest fixed rule at half of the compute
+    "skip_last_three": "5:1.0,6:1.0,8:1.0",
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:
