@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 LOCAL_SHARE = 0.75  # of the kept tokens, `hybrid` takes so many by attention
+TIE = 1e-4  # distances that differ by less than this share of the stream's size may count as equal
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,15 @@ class Evidence:
         entropy: how spread out the attention of each token was [R, H, L], measured at the anchor
             block of this or an earlier stage; None before the first measurement.
         change: how much the last stage that ran changed the codes at each token [R, L].
+        settle_ties: whether nearly equal distances count as equal, the first of equals being taken.
+            Before the first block, tokens that lie alike in the picture are alike but for rounding,
+            which depends on how many rows and threads there are; the choice must not.
     """
 
     stream: Tensor
     entropy: Tensor | None = None
     change: Tensor | None = None
+    settle_ties: bool = False
 
 
 Select = Callable[[Evidence, int], Tensor]
@@ -36,7 +41,12 @@ def by_distance(evidence: Evidence, kept: int) -> Tensor:
 
     Source: FastVAR, "Linear Visual Autoregressive Modeling via Cached Token Pruning" (2025).
     """
-    return _distance(evidence.stream).topk(kept, dim=1).indices
+    distance = _distance(evidence.stream)
+    if not evidence.settle_ties:
+        return distance.topk(kept, dim=1).indices
+    size = evidence.stream.square().sum(-1).mean(dim=1, keepdim=True)
+    steps = ((distance / size.clamp_min(torch.finfo(size.dtype).tiny)).sqrt() / TIE).round()
+    return steps.sort(dim=1, descending=True, stable=True).indices[:, :kept]
 
 
 def by_entropy(evidence: Evidence, kept: int) -> Tensor:

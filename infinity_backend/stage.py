@@ -199,7 +199,9 @@ class StageRun:
         if self.changes is not None:
             change = self.changes[place].repeat(run.group.branches, 1)[: len(stream)]
         entropy = None if run.entropy is None else run.entropy[: len(stream)]
-        return SELECTIONS[self.config.pruning.selection](Evidence(stream, entropy, change), kept)
+        pruning = self.config.pruning
+        evidence = Evidence(stream, entropy, change, settle_ties=pruning.restore == "no_code")
+        return SELECTIONS[pruning.selection](evidence, kept)
 
     def _drop_tokens(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Take pruned tokens out of the stream for the rest of the stage, alike in all branches."""

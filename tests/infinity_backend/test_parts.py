@@ -89,6 +89,18 @@ def test_selection_keeps_what_differs_most() -> None:
     assert spread[0, :, 0].tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3]
 
 
+def test_tokens_that_are_alike_but_for_rounding_are_taken_in_order() -> None:
+    """What a batch of another size rounds otherwise must not change which tokens stay."""
+    stream = torch.randn(1, 1, 64).repeat(1, 9, 1)
+    stream[0, 4] += 0.5  # one token truly differs, the others are the same
+    for seed in range(20):
+        rounding = 1e-7 * torch.randn(9, 64, generator=torch.Generator().manual_seed(seed))
+        kept = by_distance(Evidence(stream * (1 + rounding), settle_ties=True), 4)
+        assert sorted(kept[0].tolist()) == [0, 1, 2, 4]
+    flat = by_distance(Evidence(torch.zeros(1, 9, 64), settle_ties=True), 4)
+    assert flat[0].tolist() == [0, 1, 2, 3]  # a stream of zeros has no size
+
+
 def test_rope_of_a_single_cell_turns_nothing() -> None:
     for mode in (0, 1, 2):
         table = rope_table((1, 1), (64, 64), 16, mode)

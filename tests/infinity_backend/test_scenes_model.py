@@ -1,5 +1,6 @@
 """The shipped small model: rows by themselves and in company, trees of decisions, sizes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,16 @@ def plan(generator: InfinityGenerator, rows: int) -> list[list[dict[str, object]
     ]
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Sums are then split by the size of the batch, and round otherwise alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_batch_of_sixteen_gives_the_bits_of_single_runs(generator: InfinityGenerator) -> None:
     """At least 95 % of the rows are bit-identical; where not, the first bit was a toss-up."""
     rows, decisions = requests(48), plan(generator, 48)
