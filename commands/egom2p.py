@@ -56,9 +56,9 @@ def main(args: Sequence[str] | None = None) -> int:
     tokenizer = None
     if options.tokenizer is not None:
         tokenizer = MotionTokenizer.from_file(options.tokenizer)
-        if f"tok_{tokenizer.settings.kind}" != target:
+        if f"tok_{tokenizer.kind}" != target:
             raise ConfigError(
-                f"--tokenizer is for {tokenizer.settings.kind!r}; {options.task} makes {target} "
+                f"--tokenizer is for {tokenizer.kind!r}; {options.task} makes {target} "
                 f"(tokenizers exist for {sorted(CHANNELS)})"
             )
     model = load_model(options.model, choose_device(options.device))

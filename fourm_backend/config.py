@@ -1,7 +1,7 @@
 """Settings of a model: its architecture, its modalities, and the builds that have a name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from base.errors import ConfigError
@@ -65,7 +65,9 @@ class ModelConfig:
         """Read a published configuration.
 
         Args:
-            values: `domains_in`, `domains_out`, `image_size`, `patch_size` and the architecture.
+            values: `domains_in`, `domains_out`, `image_size`, `patch_size` and the architecture;
+                with `modalities`, an entry of fields for each modality that differs from the
+                published one of that name, or has a name of its own.
 
         Returns:
             The configuration, and the keys that it does not know.
@@ -74,22 +76,40 @@ class ModelConfig:
             ConfigError: a missing key, an unknown modality, or values that do not fit together.
         """
         names = {field.name for field in fields(Architecture)}
-        known = names | {"domains_in", "domains_out", "image_size", "patch_size"}
+        known = names | {"domains_in", "domains_out", "image_size", "patch_size", "modalities"}
         for key in ("domains_in", "domains_out", "dim", "num_heads"):
             if key not in values:
                 raise ConfigError(f"the model's configuration has no {key!r}")
         architecture = Architecture(**{name: values[name] for name in names & set(values)})
         sizes = int(values.get("image_size", 224)), int(values.get("patch_size", 16))
-        inputs = {name: _registered(name).at(*sizes) for name in values["domains_in"]}
-        outputs = {name: _registered(name).at(*sizes) for name in values["domains_out"]}
+        own = values.get("modalities", {})
+        inputs = {name: _modality(name, own).at(*sizes) for name in values["domains_in"]}
+        outputs = {name: _modality(name, own).at(*sizes) for name in values["domains_out"]}
         outputs = {name: entry for name, entry in outputs.items() if entry.decodable}
         return cls(architecture, inputs, outputs), sorted(set(values) - known)
 
+    def to_file(self) -> dict[str, Any]:
+        """The settings of a model as `from_file` reads them, with all modalities spelled out."""
+        return {
+            **asdict(self.architecture),
+            "domains_in": list(self.inputs),
+            "domains_out": list(self.outputs),
+            "modalities": {name: asdict(entry) for name, entry in self.modalities.items()},
+        }
 
-def _registered(name: str) -> Modality:
-    if name not in REGISTRY:
+
+def _modality(name: str, own: Mapping[str, Any]) -> Modality:
+    if name not in own and name not in REGISTRY:
         raise ConfigError(f"modality {name!r} is unknown; known are {sorted(REGISTRY)}")
-    return REGISTRY[name]
+    if name not in own:
+        return REGISTRY[name]
+    values = {**asdict(REGISTRY[name]), **own[name]} if name in REGISTRY else {**own[name]}
+    unknown = sorted(set(values) - {field.name for field in fields(Modality)})
+    if unknown:
+        raise ConfigError(f"modalities: {name!r} has unknown fields {unknown}")
+    if values.get("image_size") is not None:
+        values["image_size"] = tuple(values["image_size"])
+    return Modality(**{**values, "name": name})
 
 
 SIZES = {  # dim, depth of encoder and decoder, heads

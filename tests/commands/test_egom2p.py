@@ -15,12 +15,12 @@ from fourm_backend.config import ModelConfig
 from fourm_backend.egom2p import TASKS, camera_places, gaze_error, trajectory_error
 from fourm_backend.model import FourM
 from fourm_backend.motion import (
-    MotionSettings,
     MotionTokenizer,
     camera_input,
     camera_output,
     gaze_input,
     gaze_output,
+    motion_settings,
 )
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file({k: v.clone() for k, v in model.state_dict().items()}, root / "model.safetensors")
     (root / "config.json").write_text(json.dumps(config))
     for kind in ("gaze", "cam"):
-        tokenizer = MotionTokenizer(MotionSettings(kind, 64, 1, 1, 256, 8))
+        tokenizer = MotionTokenizer(motion_settings(kind, dim=64, depth=1, latent_dim=8))
         weights = {k: v.clone() for k, v in tokenizer.state_dict().items()}
         codes = torch.randn(256, 8)
         weights["quantize._codebook.embed"] = codes / codes.norm(dim=1, keepdim=True)
@@ -88,7 +88,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         run(folder, tmp_path, "rgb2depth")
     with pytest.raises(ConfigError, match="is for 'cam'"):
         run(folder, tmp_path, "rgb2gaze", "--tokenizer", str(folder / "cam.safetensors"))
-    with pytest.raises(CheckpointError, match="not a motion tokenizer"):
+    with pytest.raises(CheckpointError, match="not a tokenizer"):
         run(folder, tmp_path, "rgb2gaze", "--tokenizer", str(folder / "model.safetensors"))
     (tmp_path / "clip.mp4").write_bytes(b"")
     with pytest.raises(DataError, match="Cosmos"):

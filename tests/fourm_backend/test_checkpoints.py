@@ -153,3 +153,24 @@ def test_builds() -> None:
     assert [build(size).mlp_hidden for size in ("base", "large", "xlarge")] == [2048, 2730, 5461]
     with pytest.raises(ConfigError, match="no build"):
         build("tiny", "swiglu_qknorm_nobias")
+
+
+def test_a_model_may_have_modalities_of_its_own_sizes() -> None:
+    own = {
+        "tok_rgb": {"vocab_size": 12, "image_size": [16, 16], "patch_size": 8},
+        "tok_sound": {"type": "img", "kind": "motion_tokens", "vocab_size": 5},
+    }
+    values = {
+        "domains_in": ["tok_rgb", "tok_cam"],
+        "domains_out": ["tok_sound"],
+        "dim": 24,
+        "num_heads": 3,
+        "modalities": own,
+    }
+    config, unknown = ModelConfig.from_file(values)
+    assert not unknown and config.inputs["tok_rgb"].grid == (5, 2, 2)
+    assert config.inputs["tok_cam"].vocab_size == 256 and config.outputs["tok_sound"].grid == (30,)
+    again, unknown = ModelConfig.from_file(json.loads(json.dumps(config.to_file())))
+    assert again == config and not unknown
+    with pytest.raises(ConfigError, match="unknown fields"):
+        ModelConfig.from_file({**values, "modalities": {"tok_rgb": {"vocabulary": 1}}})
