@@ -2,10 +2,12 @@
 
 `--generator table:FILE` then stands for the generator in `train` and in
 `gymnasium.make("prunegym/InfinityPruning-v0", generator="table:FILE", ...)`, at thousands of steps
-a second.
+a second. Stopped, it goes on where it was when the same command is given again.
 """
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
@@ -25,7 +27,16 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument(
-        "--num-stages", type=int, default=4, help="last stages that are decided: 4^n outputs each"
+        "--num-stages",
+        type=int,
+        default=4,
+        help="last stages that are decided: n^stages outputs each",
+    )
+    parser.add_argument(
+        "--menu",
+        type=list[dict[str, float | bool | str]],
+        help="the n decisions, such as '[{prune_ratio: 0.0}, {prune_ratio: 1.0}]'; "
+        "default: the generator's own",
     )
     parser.add_argument("--batch-size", type=int, default=8, help="requests that grow together")
     return parser
@@ -43,6 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
     generator = load_generator(options.generator, choose_device(options.device))
     prompts = [prompt for text in options.prompts for prompt in load_prompts(text)]
     requests = make_requests(generator, prompts)
+    parts_folder = Path(f"{options.out}.parts")  # an interrupted run goes on from here
     with progress_bar() as bar:
         task = bar.add_task("requests", total=len(requests), note=f"{options.num_stages} stages")
         table = tabulate(
@@ -52,8 +64,11 @@ def main(args: Sequence[str] | None = None) -> int:
             num_stages=options.num_stages,
             batch_size=options.batch_size,
             on_batch=lambda done: bar.update(task, completed=done),
+            menu=options.menu,
+            parts_folder=parts_folder,
         )
     path = save_table(options.out, table)
+    shutil.rmtree(parts_folder)
     leaves = next(iter(table.figures.values())).size
     print(
         f"{leaves} outputs of {len(requests)} requests, decided from stage {table.first_stage} on: "

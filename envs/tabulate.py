@@ -5,13 +5,17 @@ Stages that several schedules share are computed once: the tree is grown by `for
 Glossary: B requests of a batch, n decisions of the menu, V nodes, L leaves, F features.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from base.decisions import DecisionSpace
+from base.decisions import Decision, DecisionSpace
 from base.errors import ConfigError
+from base.files import write_atomic
 from envs.decision_table import DecisionTable, TabulatedRequest
 from envs.generator import Generator
 from envs.references import ReferenceCache
@@ -27,8 +31,10 @@ def tabulate(
     batch_size: int = 16,
     rows_at_once: int = 128,
     on_batch: Callable[[int], None] = lambda done: None,
+    menu: Sequence[Decision] | None = None,
+    parts_folder: Path | None = None,
 ) -> DecisionTable:
-    """Walk the whole tree of the generator's menu on the last stages of these requests.
+    """Walk the whole tree of a menu on the last stages of these requests.
 
     Args:
         generator: makes the outputs.
@@ -38,6 +44,8 @@ def tabulate(
         batch_size: requests whose trees grow together.
         rows_at_once: how many outputs are made together.
         on_batch: called with the number of requests that are done.
+        menu: the decisions, n of them; default: the generator's own menu.
+        parts_folder: batches that are done are kept here, and found again by another call.
 
     Raises:
         ConfigError: requests of different lengths, or a menu that is not allowed everywhere.
@@ -49,15 +57,21 @@ def tabulate(
             "tabulated; expected requests of one length, and a number from 1 to that length"
         )
     space = generator.decision_space
-    if len(space.menu) < 2:
-        raise ConfigError(f"the menu is {list(space.menu)}; expected two or more decisions")
-    menu = tuple(space.complete(decision) for decision in space.menu)
+    menu = tuple(space.complete(decision) for decision in menu or space.menu)
+    if len(menu) < 2:
+        raise ConfigError(f"the menu is {list(menu)}; expected two or more decisions")
     first_stage = lengths.pop() - num_stages
     parts = []
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
-        references = reference_cache.get(generator, batch)
-        parts.append(_grow(generator, batch, references, menu, first_stage, rows_at_once))
+        part_file = _part_file(parts_folder, generator.fingerprint, batch, menu, first_stage)
+        if part_file is None or not part_file.exists():
+            references = reference_cache.get(generator, batch)
+            parts.append(_grow(generator, batch, references, menu, first_stage, rows_at_once))
+            if part_file is not None:
+                _save_part(part_file, *parts[-1])
+        else:
+            parts.append(_load_part(part_file))
         on_batch(start + len(batch))
     costs, features, figures = zip(*parts, strict=True)
     return DecisionTable(
@@ -76,6 +90,36 @@ def tabulate(
         features=np.concatenate(features),
         figures={n: np.concatenate([part[n] for part in figures]) for n in figures[0]},
     )
+
+
+def _part_file(
+    folder: Path | None,
+    fingerprint: str,
+    requests: Sequence[Any],
+    menu: Sequence[Decision],
+    first_stage: int,
+) -> Path | None:
+    """Where a batch is kept: the name says all that it depends on."""
+    if folder is None:
+        return None
+    content = [fingerprint, [request.key for request in requests], list(menu), first_stage]
+    return folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.npz"
+
+
+def _save_part(
+    path: Path, costs: np.ndarray, features: np.ndarray, figures: dict[str, np.ndarray]
+) -> None:
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            np.savez(file, costs=costs, features=features, **figures)  # type: ignore[arg-type]
+
+    write_atomic(path, write)
+
+
+def _load_part(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    return arrays.pop("costs"), arrays.pop("features"), arrays
 
 
 def _grow(

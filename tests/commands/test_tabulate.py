@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
+import envs.tabulate
 from base.errors import DataError
 from commands import generate, tabulate, train
+from envs.decision_table import load_table
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,39 @@ def test_prompts_that_are_not_tabulated_are_named(folder, tmp_path):
     (tmp_path / "other.txt").write_text("toy 2")
     with pytest.raises(DataError, match="'toy 2' with seed 0 is not among the 22 requests"):
         train_on_table(folder, tmp_path / "run", tmp_path / "other.txt")
+
+
+def test_a_menu_of_ones_own_and_going_on_after_a_stop(tmp_path, monkeypatch):
+    records = [{"prompt": f"toy {number}", "seed": number} for number in range(1, 19, 3)]
+    (tmp_path / "prompts.json").write_text(json.dumps(records))
+    menu = "[{prune_ratio: 0.0}, {prune_ratio: 0.5}, {prune_ratio: 1.0}]"
+    options = ["--generator", "toy", "--num-stages", "2", "--menu", menu, "--batch-size", "2"]
+    options += ["--prompts", json.dumps([str(tmp_path / "prompts.json")])]
+    whole, stopped = tmp_path / "whole.npz", tmp_path / "stopped.npz"
+    assert tabulate.main([*options, "--out", str(whole)]) == 0
+
+    grown = []
+
+    def grow(*arguments):
+        if len(grown) == stop_after:
+            raise KeyboardInterrupt
+        grown.append(arguments)
+        return original(*arguments)
+
+    original, stop_after = envs.tabulate._grow, 2
+    monkeypatch.setattr(envs.tabulate, "_grow", grow)
+    with pytest.raises(KeyboardInterrupt):
+        tabulate.main([*options, "--out", str(stopped)])
+    assert not stopped.exists()
+    stop_after = 3  # of three batches, one is left
+    assert tabulate.main([*options, "--out", str(stopped)]) == 0
+    one, other = load_table(whole), load_table(stopped)
+    assert [entry["prune_ratio"] for entry in one.decision_space.menu] == [0.0, 0.5, 1.0]
+    np.testing.assert_array_equal(one.features, other.features)
+    np.testing.assert_array_equal(one.costs, other.costs)
+    np.testing.assert_array_equal(one.figures["ssim"], other.figures["ssim"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "prompts.json",
+        "whole.npz",
+        "stopped.npz",
+    }
