@@ -1,4 +1,7 @@
-"""`prunegym train-generator`: train the small model of the scenes, part by part, and measure it."""
+"""`prunegym train-generator`: train the small model of the scenes, part by part, and measure it.
+
+`prunegym train-generator walks` does the same for the small EgoM2P.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -30,6 +33,10 @@ def make_parser() -> ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 where a gate was missed, or 130 if it was interrupted."""
+    if args and args[0] == "walks":
+        from commands import train_walks
+
+        return train_walks.main(args[1:])
     parser = make_parser()
     options = parser.instantiate_classes(parser.parse_args(args))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from base.errors import DataError, GenerationError
-from fourm_backend.decoding import Context, mix
+from fourm_backend.decoding import Context, joined, mix
 from fourm_backend.layers import KeysValues
 from fourm_backend.model import FourM
 from fourm_backend.packing import keep_order, take
@@ -37,7 +37,8 @@ def write_text(
         model: the model.
         entry: the target: where `target_mask` is False, the first id starts the decoder and the
             last one stops it.
-        contexts: with the conditions, then without them where the step is guided.
+        contexts: with the conditions, then without them where the step is guided; all passes of a
+            token run together.
         step: temperature and guidance.
         noise: see `fourm_backend.sampling`.
         top_k: see `filter_logits`.
@@ -65,17 +66,16 @@ def write_text(
     places = places if limit is None else places[:, :limit]
     stop = ids.gather(1, counts[:, None] - 1)[:, 0]  # [B]
     written = [ids[:, 0]]
-    pasts: list[Sequence[KeysValues] | None] = [None for _ in contexts]
+    context = joined(contexts)
+    past: Sequence[KeysValues] | None = None
     for index in range(places.shape[1]):
         query = decoder.token_emb(written[-1])[:, None] + places[:, index : index + 1]
-        each = []
-        for number, context in enumerate(contexts):
-            output, pasts[number] = model.decode(
-                query, context.keys, context.ignored, past=pasts[number]
-            )
-            each.append(decoder.to_logits(output[:, 0]))
-            if record is not None:
-                record("ar_logits", each[-1])
+        query = query.repeat(context.passes, 1, 1)
+        output, past = model.decode(query, context.keys, context.ignored, past=past)
+        each = decoder.to_logits(output[:, 0]).chunk(context.passes)
+        if record is not None:
+            for one in each:
+                record("ar_logits", one)
         logits = mix(each, step.cfg_scale).float()
         if not bool(torch.isfinite(logits).all()):
             raise GenerationError(f"{name}: logits of token {index} are not finite")

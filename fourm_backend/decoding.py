@@ -1,7 +1,8 @@
 """The pieces of one decoding step: reading the context, asking, mixing, choosing.
 
-Glossary of shapes: B rows, N context tokens, n asked positions, L positions of the target, D width,
-V vocabulary. Masks are True where something is not used.
+Glossary of shapes: P passes (with and without conditions), B rows, N context tokens, n asked
+positions, L positions of the target, D width, V vocabulary. Masks are True where something is not
+used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,43 +10,84 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from base.errors import GenerationError
 from fourm_backend.layers import KeysValues
 from fourm_backend.model import FourM
-from fourm_backend.packing import Sample, pack_inputs
+from fourm_backend.packing import Packed, Sample, pack_inputs, pack_side_by_side
 from fourm_backend.sampling import Noise, draw, probabilities
 from fourm_backend.schedule import Scale, Step
 
 _LARGEST_DRAW = 2**25  # logits whose noise is drawn at once
+_LARGEST_PADDED = 1.25  # tokens of passes that run together, over those that they have alone
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder looks at: keys and values, one a block, and [B, 1, N] which to ignore."""
+    """What the decoder looks at, in one pass or in several that run together.
+
+    Attributes:
+        keys: keys and values, one a block, of P * B rows.
+        ignored: [P * B, 1, N] bool, or None where all is looked at.
+        passes: P; all rows of a pass follow those of the one before.
+    """
 
     keys: Sequence[KeysValues]
     ignored: Tensor | None
+    passes: int = 1
 
 
-def read_context(model: FourM, sample: Sample) -> Context:
-    """Run the encoder on what is visible in the sample."""
-    packed = pack_inputs(model, sample)
+def read_contexts(model: FourM, passes: Sequence[Sample]) -> list[Context]:
+    """Run the encoder on what is visible in each pass; passes of nearly equal length together.
+
+    Passes whose contexts differ much (a video, and nothing at all) would mostly compute padding.
+    """
+    packed = [pack_inputs(model, sample) for sample in passes]
+    counts = [each.content.shape[1] for each in packed]
+    together = max(counts) * len(counts) <= _LARGEST_PADDED * sum(counts)
+    groups = [packed] if together else [[each] for each in packed]
+    return [_encode(model, pack_side_by_side(group), len(group)) for group in groups]
+
+
+def _encode(model: FourM, packed: Packed, passes: int) -> Context:
     ignored = packed.ignored if bool(packed.ignored.any()) else None
     content, places, ignored = model.with_registers(packed.content, packed.places, ignored)
     if content.shape[1] == 0:
-        return Context(model.context_keys(content), None)
+        return Context(model.context_keys(content), None, passes)
     encoded, _ = model.encode(content + places, ignored)
-    return Context(model.context_keys(model.context(encoded, places)), ignored)
+    return Context(model.context_keys(model.context(encoded, places)), ignored, passes)
 
 
-def ask(model: FourM, context: Context, domain: str, positions: Tensor) -> Tensor:
-    """Logits [B, n, V] of these positions [B, n] of a target; they see one another."""
+def joined(contexts: Sequence[Context]) -> Context:
+    """All passes in one context, padded: worth it where the decoder runs many times."""
+    if len(contexts) == 1:
+        return contexts[0]
+    counts = [context.keys[0].keys.shape[2] for context in contexts]
+    blocks = []
+    for block in zip(*(context.keys for context in contexts), strict=True):
+        wide = [each.padded(max(counts)) for each in block]
+        blocks.append(
+            KeysValues(torch.cat([kv.keys for kv in wide]), torch.cat([kv.values for kv in wide]))
+        )
+    masks = []
+    for context, count in zip(contexts, counts, strict=True):
+        mask = context.ignored
+        if mask is None:
+            keys = context.keys[0].keys
+            mask = torch.zeros(len(keys), 1, count, dtype=torch.bool, device=keys.device)
+        masks.append(F.pad(mask, (0, max(counts) - count), value=True))
+    return Context(blocks, torch.cat(masks), sum(context.passes for context in contexts))
+
+
+def ask(model: FourM, context: Context, domain: str, positions: Tensor) -> list[Tensor]:
+    """Logits [B, n, V] in each pass of these positions [B, n] of a target; they see one another."""
     decoder = model.target(domain)
     queries = model.mask_token + decoder.fixed_places(1)[0][positions]
+    queries = queries.repeat(context.passes, 1, 1)
     output, _ = model.decode(queries, context.keys, context.ignored)
-    return decoder.to_logits(output)
+    return list(decoder.to_logits(output).chunk(context.passes))
 
 
 def mix(logits: Sequence[Tensor], scale: Scale) -> Tensor:

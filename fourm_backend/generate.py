@@ -1,4 +1,4 @@
-"""Any modality from any other, as documented: guided, multi-guided, step by step, dense instances.
+"""Any modality from any other, as documented: guided or not, at once or step by step.
 
 The samples that are passed in are left as they are.
 """
@@ -10,29 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from base.errors import ConfigError, DataError, GenerationError
+from base.errors import ConfigError, DataError
 from fourm_backend.autoregression import write_text
 from fourm_backend.decoding import (
     ask,
     choose_positions,
     draw_tokens,
     mix,
-    read_context,
+    read_contexts,
     write_tokens,
 )
 from fourm_backend.modalities import TEXT_LIKE
 from fourm_backend.model import FourM
 from fourm_backend.packing import Sample
-from fourm_backend.samples import emptied, empty_target, expand_to_batch
+from fourm_backend.samples import emptied, empty_target
 from fourm_backend.sampling import Noise, SequentialNoise
 from fourm_backend.schedule import Step
-from fourm_backend.text import SENTINELS, full_text, merge_spans, sentinel_ids
+from fourm_backend.text import SENTINELS, sentinel_ids
 
 Record = Callable[[str, Any], None]
 Made = dict[str, Mapping[str, Tensor]]
 
 
-def _no_record(name: str, value: Any) -> None:
+def no_record(name: str, value: Any) -> None:
     """Nobody listens."""
 
 
@@ -56,7 +56,7 @@ class Sampler:
     top_p: float = 0.0
     sentinels: Collection[int] = SENTINELS
     show: bool = False
-    record: Record = _no_record
+    record: Record = no_record
 
     def step(self, sample: Sample, step: Step) -> Made:
         """One step of a schedule.
@@ -83,18 +83,17 @@ class Sampler:
         """The target after a step, from one pass, or several that are mixed (the last: without)."""
         entry = passes[-1][step.target_domain]
         if self.model.config.outputs[step.target_domain].type in TEXT_LIKE:
-            contexts = [read_context(self.model, sample) for sample in passes]
+            contexts = read_contexts(self.model, passes)
             how = self.top_k, self.top_p, self.sentinels, self.record
             return write_text(self.model, entry, contexts, step, self.noise, *how)
         positions = choose_positions(~entry["target_mask"], step, self.noise)
         if positions.shape[1] == 0:
             return entry
-        logits = []
-        for sample in passes:
-            logits.append(
-                ask(self.model, read_context(self.model, sample), step.target_domain, positions)
-            )
-            self.record("pass", (logits[-1], positions))
+        logits: list[Tensor] = []
+        for context in read_contexts(self.model, passes):
+            logits += ask(self.model, context, step.target_domain, positions)
+        for each in logits:
+            self.record("pass", (each, positions))
         mixed = mix(logits, step.cfg_scale)
         drawn = draw_tokens(mixed, positions, step, self.noise, self.top_k, self.top_p)
         self.record("drawn", drawn)
@@ -126,7 +125,7 @@ def generate(
     text_tokenizer: Any = None,
     seed: int | None = None,
     noise: Noise | None = None,
-    record: Record = _no_record,
+    record: Record = no_record,
 ) -> Made:
     """Run a schedule.
 
@@ -150,7 +149,7 @@ def generate(
         GenerationError: rows that cannot run together, or values that are not finite.
     """
     made: Made = dict(sample)
-    sampler = _sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
+    sampler = make_sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
     for step in _steps(sampler, sample, schedule):
         made = step
     return made
@@ -165,17 +164,17 @@ def generate_iter(
     text_tokenizer: Any = None,
     seed: int | None = None,
     noise: Noise | None = None,
-    record: Record = _no_record,
+    record: Record = no_record,
 ) -> Iterator[Made]:
     """As `generate`, giving the sample after each step.
 
     In MaskGIT steps `tensor` also holds what was drawn and not kept: a picture to look at.
     """
-    sampler = _sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
+    sampler = make_sampler(model, top_k, top_p, text_tokenizer, seed, noise, record)
     yield from _steps(replace(sampler, show=True), sample, schedule)
 
 
-def _sampler(
+def make_sampler(
     model: FourM,
     top_k: int | float,
     top_p: float,
@@ -184,6 +183,7 @@ def _sampler(
     noise: Noise | None,
     record: Record,
 ) -> Sampler:
+    """A sampler from the arguments of `generate`."""
     sentinels = SENTINELS if text_tokenizer is None else sentinel_ids(text_tokenizer)
     chosen = SequentialNoise(seed) if noise is None else noise
     return Sampler(model, chosen, top_k, top_p, sentinels, record=record)
@@ -198,128 +198,6 @@ def _steps(sampler: Sampler, sample: Sample, schedule: Sequence[Step]) -> Iterat
         made = sampler.step(made, step)
         sampler.record("step", made[step.target_domain])
         yield made
-
-
-def generate_multi_guided(
-    model: FourM,
-    uncond: Sample,
-    conds: Sequence[Sample],
-    schedule: Sequence[Step],
-    top_k: int | float = 0.0,
-    top_p: float = 0.0,
-    seed: int | None = None,
-    noise: Noise | None = None,
-    record: Record = _no_record,
-) -> Made:
-    """Guidance with a weight for each condition; image-like targets only.
-
-    When a target is finished it becomes a condition of its own, so that the steps of the next one
-    have one weight more.
-
-    Args:
-        model: the model.
-        uncond: all targets, empty, and each text condition in emptied form.
-        conds: one sample for each condition, with only that.
-        schedule: steps with a list as `cfg_scale`.
-        top_k: see `filter_logits`.
-        top_p: see `filter_logits`.
-        seed: as for `generate`.
-        noise: as for `generate`.
-        record: as for `generate`.
-
-    Returns:
-        `uncond` with the targets made; only the last one is left visible.
-
-    Raises:
-        ConfigError: a text-like target, or a scale without weights.
-    """
-    sampler = _sampler(model, top_k, top_p, None, seed, noise, record)
-    without: Made = dict(uncond)
-    given: list[Made] = [dict(sample) for sample in conds]
-    current: str | None = None
-    for index, step in enumerate(schedule):
-        target = step.target_domain
-        check_step(model, without, step)
-        if model.config.outputs[target].type in TEXT_LIKE or not isinstance(step.cfg_scale, list):
-            raise ConfigError(
-                f"step {index} ({target}): multi-guided steps make image-like targets and have a "
-                f"list of weights; cfg_scale is {step.cfg_scale}"
-            )
-        if target != current:
-            if current is not None:
-                given = _finish_target(without, given, current)
-            for sample in given:
-                sample[target] = without[target]
-            current = target
-        sampler.noise.begin_step(index)
-        entry = sampler.target_after([*given, without], step)
-        for sample in (*given, without):
-            sample[target] = entry
-        record("step", entry)
-    return without
-
-
-def _finish_target(without: Made, given: list[Made], finished: str) -> list[Made]:
-    """A finished target leaves all samples and becomes a condition of its own."""
-    entry = without[finished]
-    hidden = {**entry, "input_mask": torch.ones_like(entry["input_mask"])}
-    if not bool(entry["target_mask"].all()):
-        raise GenerationError(
-            f"{finished} is not finished when the schedule goes on to another target; its steps "
-            "must make all of its tokens"
-        )
-    visible = {**entry, "input_mask": torch.zeros_like(entry["input_mask"])}
-    for sample in given:
-        del sample[finished]
-    without[finished] = hidden
-    return [*given, {finished: visible}]
-
-
-def generate_sam_dense(
-    model: FourM,
-    sample: Sample,
-    schedule: Sequence[Step],
-    text_tokenizer: Any = None,
-    batch_size: int = 16,
-    key: str = "sam_instance",
-    top_k: int | float = 0.0,
-    top_p: float = 0.0,
-    seed: int | None = None,
-    noise: Noise | None = None,
-    record: Record = _no_record,
-) -> Made:
-    """Many drawings of one sequence, all put together: instances all over a picture.
-
-    Args:
-        model: the model.
-        sample: of one row.
-        schedule: only the steps for `key` are run.
-        text_tokenizer: as for `generate`.
-        batch_size: how many drawings.
-        key: the sequence.
-        top_k: see `filter_logits`.
-        top_p: see `filter_logits`.
-        seed: as for `generate`.
-        noise: as for `generate`.
-        record: as for `generate`.
-
-    Returns:
-        The sample with `key` as one sequence; it is no condition for further targets.
-
-    Raises:
-        ConfigError: no step for `key`.
-    """
-    steps = [step for step in schedule if step.target_domain == key]
-    if not steps:
-        raise ConfigError(f"the schedule has no step for {key!r}")
-    many = expand_to_batch(sample, batch_size)
-    arguments = (top_k, top_p, text_tokenizer, seed, noise, record)
-    made = generate(model, many, steps, *arguments)[key]
-    sentinels = SENTINELS if text_tokenizer is None else sentinel_ids(text_tokenizer)
-    tokens: list[int] = []
-    for ids, hidden in zip(made["tensor"], made["input_mask"], strict=True):
-        tokens += merge_spans(ids[~hidden].tolist(), [], sentinels)
-    return {**sample, key: full_text([tokens], made["tensor"].device)}
 
 
 def empty_targets(

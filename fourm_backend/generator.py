@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
 from base.errors import ConfigError, DataError, GenerationError
 from base.stages import Stage
 from fourm_backend.checkpoints import config_json
-from fourm_backend.cost import context_flops, projection_flops, query_flops
 from fourm_backend.features import condition_projection, feature_names, row_features
 from fourm_backend.modalities import TEXT_LIKE, Modality
 from fourm_backend.model import FourM
 from fourm_backend.packing import embed
 from fourm_backend.request import TokenRequest
 from fourm_backend.samples import empty_condition, empty_target
-from fourm_backend.state import Entry, Row, TokenState, decoded
+from fourm_backend.state import Entry, Row, TokenState
+from fourm_backend.step_costs import StepCosts, left_visible
 from fourm_backend.stepper import FULL, INCREMENTAL, REUSE, Stepper
 from fourm_backend.task import Task
 
@@ -92,7 +91,7 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
         self.feature_names = feature_names(task.target_domains)
         self.fingerprint = fingerprint(model, task)
         self._projection = condition_projection(model.config.architecture.dim)
-        self._stages = lru_cache(maxsize=4096)(self._stages_for)
+        self.costs = StepCosts(self.stepper, task)
 
     def request(self, prompt: str, seed: int = 0) -> TokenRequest:
         """What a prompt stands for; see `fourm_backend.prompts.read_prompt`.
@@ -110,59 +109,18 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
     def stages(self, request: TokenRequest) -> tuple[Stage, ...]:
         """The steps, named `TARGET.NUMBER`; costs depend on how much is given."""
         self._check(request)
-        return self._stages(
-            tuple(int((~request.inputs[n]["input_mask"]).sum()) for n in self.task.cond_domains)
-        )
+        return self.costs.stages(self._visible(request))
 
-    def _stages_for(self, visible: tuple[int, ...]) -> tuple[Stage, ...]:
-        given = dict(zip(self.task.cond_domains, visible, strict=True))
-        made = dict.fromkeys(self.task.target_domains, 0)
-        stages: list[Stage] = []
-        first: dict[str, int] = {}
-        for index, step in enumerate(self.stepper.schedule):
-            target = step.target_domain
-            first.setdefault(target, index)
-            length = self.model.config.outputs[target].num_positions
-            assert step.num_tokens is not None
-            queries = step.num_tokens if step.scheme == "roar" else length - made[target]
-            flops = 0
-            for branch in range(2 if step.guided else 1):
-                hidden = [n for n in step.cfg_cond_domains if n != target] if branch else []
-                seen = sum(self._left(name) if name in hidden else n for name, n in given.items())
-                seen += sum(
-                    count
-                    for name, count in made.items()
-                    if name not in hidden and name in self.model.config.inputs
-                )
-                flops += self._full_pass_flops(target, queries, seen)
-            name = f"{target}.{index - first[target]}"
-            stages.append(Stage(name, step.num_tokens, float(flops)))
-            made[target] += step.num_tokens
-        return tuple(stages)
-
-    def _left(self, name: str) -> int:
-        """Visible tokens of a condition that guidance empties."""
-        return 0 if self.model.config.inputs[name].type not in (*TEXT_LIKE, "seq_emb") else 1
-
-    def _pass_flops(self, target: str, queries: int, fresh: int, total: int) -> int:
-        config = self.model.config.architecture
-        vocabulary = self.model.config.outputs[target].vocab_size
-        context = context_flops(config, fresh, total) if fresh else 0
-        return context + query_flops(config, queries, total, vocabulary)
-
-    def _full_pass_flops(self, target: str, queries: int, seen: int) -> int:
-        tokens = seen + self.model.config.architecture.num_register_tokens
-        return self._pass_flops(target, queries, tokens, tokens)
+    def _visible(self, request: TokenRequest) -> tuple[int, ...]:
+        """Visible tokens of each condition."""
+        entries = (request.inputs[name] for name in self.task.cond_domains)
+        return tuple(int((~entry["input_mask"]).sum()) for entry in entries)
 
     def fixed_cost(self, request: TokenRequest) -> float:
         """Pixels and vectors are projected once; text that guidance emptied as well."""
         self._check(request)
-        config, total = self.model.config, 0
-        for name in self.task.cond_domains:
-            modality, length = config.inputs[name], request.inputs[name]["input_mask"].shape[1]
-            once = projection_flops(config.architecture, modality, length)
-            total += once * (2 if modality.type == "seq_emb" else 1)
-        return float(total)
+        lengths = [request.inputs[n]["input_mask"].shape[1] for n in self.task.cond_domains]
+        return self.costs.fixed(lengths)
 
     def begin(self, requests: Sequence[TokenRequest]) -> TokenState:
         """A state for B requests; what does not change from step to step is projected.
@@ -184,7 +142,7 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
             entry = {key: value.to(device) for key, value in request.inputs[name].items()}
             given[name] = self._projected(modality, entry)
             left: Entry = empty_condition(modality, entry)
-            emptied[name] = self._projected(modality, left) if self._left(name) else left
+            emptied[name] = self._projected(modality, left) if left_visible(modality) else left
             content, _ = embed(self.model, name, given[name])
             sums.append(content[0][~entry["input_mask"][0]])
         targets = {
@@ -230,32 +188,10 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
     def cost(self, state: TokenState, decisions: Sequence[Decision]) -> np.ndarray:
         """[B] float64 FLOPs of the next step of each row under its own decision."""
         costs = [
-            self._row_cost(row, self.decision_space.complete(decision))
+            self.costs.of(row, self.decision_space.complete(decision))
             for row, decision in zip(state.rows, decisions, strict=True)
         ]
         return np.array(costs, dtype=np.float64)
-
-    def _row_cost(self, row: Row, decision: Decision) -> float:
-        if row.stage >= self.max_stages or decision["prune_ratio"] == SKIP:
-            return 0.0
-        step = self.stepper.schedule[row.stage]
-        queries = self.stepper.tokens_now(row, decision["prune_ratio"])
-        if step.scheme == "maskgit":
-            entry = row.targets[step.target_domain]
-            queries = entry["target_mask"].numel() - decoded(entry)
-        flops = 0
-        for branch in range(self.stepper.passes(row, decision)):
-            kept = row.branches[branch]
-            before = 0 if kept is None else kept.count
-            seen = len(self.stepper.sites(row, branch))
-            if decision["encoder"] == FULL:
-                flops += self._full_pass_flops(step.target_domain, queries, seen)
-                continue
-            fresh = 0 if decision["encoder"] == REUSE else max(seen - before, 0)
-            # register tokens, which no published model has, were encoded with the first tokens
-            total = before + fresh + self.model.config.architecture.num_register_tokens
-            flops += self._pass_flops(step.target_domain, queries, fresh, total)
-        return float(flops)
 
     def advance(self, state: TokenState, decisions: Sequence[Decision]) -> TokenState:
         """One step of each row that is not done.

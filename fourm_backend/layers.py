@@ -25,6 +25,11 @@ class KeysValues(NamedTuple):
             torch.cat([self.keys, other.keys], 2), torch.cat([self.values, other.values], 2)
         )
 
+    def padded(self, count: int) -> "KeysValues":
+        """With zeros up to `count` tokens."""
+        more = (0, 0, 0, count - self.keys.shape[2])
+        return KeysValues(F.pad(self.keys, more), F.pad(self.values, more))
+
 
 class Norm(nn.Module):
     """Layer normalisation; without a bias the weights still hold one, of zeros."""

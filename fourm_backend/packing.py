@@ -4,10 +4,11 @@ Glossary of shapes: B rows, L tokens of a modality, N packed tokens, D width.
 Masks are True where something is not used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from base.errors import DataError
@@ -99,6 +100,24 @@ def pack(content: Tensor, places: Tensor, mask: Tensor, tags: Tensor, limit: int
         ignored[:, None],
         take(tags, order).masked_fill(ignored, -1),
     )
+
+
+def pack_side_by_side(packed: Sequence[Packed]) -> Packed:
+    """The rows of all of them, padded to the longest."""
+    if len(packed) == 1:
+        return packed[0]
+    longest = max(each.content.shape[1] for each in packed)
+    columns = []
+    for name, fill in (("content", 0.0), ("places", 0.0), ("ignored", True), ("tags", -1)):
+        axis = 1 if name in ("content", "places") else -1  # where tokens are counted
+        parts = []
+        for each in packed:
+            tensor = getattr(each, name)
+            lacking = longest - tensor.shape[axis]
+            widths = (0, 0, 0, lacking) if axis == 1 else (0, lacking)
+            parts.append(F.pad(tensor, widths, value=fill))
+        columns.append(torch.cat(parts))
+    return Packed(*columns)
 
 
 def _rows(sample: Sample) -> int:

@@ -161,12 +161,12 @@ def continued_text(given: Sequence[int], end: Sequence[int], max_length: int) ->
     }
 
 
-def expand_to_batch(sample: Sample, rows: int) -> dict[str, dict[str, Tensor]]:
-    """Repeat a sample of one row."""
+def expand_to_batch(sample: Sample, times: int) -> dict[str, dict[str, Tensor]]:
+    """Repeat each row of a sample, its copies side by side."""
     repeated = ("tensor", "input_mask", "target_mask", "decoder_attention_mask", "mask_valid")
     return {
         name: {
-            key: value.expand(rows, *value.shape[1:]).clone() if key in repeated else value
+            key: value.repeat_interleave(times, dim=0) if key in repeated else value
             for key, value in entry.items()
         }
         for name, entry in sample.items()

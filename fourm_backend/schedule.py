@@ -2,20 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from base.errors import ConfigError
+from fourm_backend.guidance import Scale, guidance_scales
 from fourm_backend.modalities import IMAGE_LIKE, Modality
+from fourm_backend.temperatures import temperatures
 
 SCHEMES = ("maskgit", "roar", "autoregressive")
 TOKEN_SCHEDULES = ("cosine", "linear")
-_LOWEST_TEMPERATURE = 1e-9
-
-Scale = float | list[float]
 
 
 @dataclass(frozen=True)
@@ -84,102 +83,6 @@ def continue_schedule(schedule: Sequence[int], done: int) -> list[int]:
     return left
 
 
-def linear_temperatures(temperature: float, counts: Sequence[int]) -> list[float]:
-    """Falls with the tokens that are left before the step."""
-    total, before = sum(counts), np.cumsum([0, *counts[:-1]])
-    return [max(float(temperature * (total - c) / total), _LOWEST_TEMPERATURE) for c in before]
-
-
-def onex_temperatures(
-    highest: float, lowest: float, power: float, counts: Sequence[int]
-) -> list[float]:
-    """Falls fast: 1/x to a power, times the tokens left after the step.
-
-    The curve has one point a token and is read at the number of the step, as published.
-    """
-    total = sum(counts)
-    if total == 1:
-        return [highest]
-    curve = np.linspace(1, 100, total) ** -power
-    curve = (curve - curve.min()) / (curve.max() - curve.min())
-    done = np.cumsum(counts) / total
-    values = lowest + (highest - lowest) * (1 - done) * curve[: len(counts)]
-    return [max(float(value), _LOWEST_TEMPERATURE) for value in values]
-
-
-def decreasing_temperatures(highest: float, lowest: float, counts: Sequence[int]) -> list[float]:
-    """Falls to the lowest with the tokens left after the step."""
-    done = np.cumsum(counts) / sum(counts)
-    return [float(lowest + (highest - lowest) * (1 - share)) for share in done]
-
-
-def temperatures(kind: str, temperature: float, counts: Sequence[int]) -> list[float]:
-    """The temperatures of a target.
-
-    Raises:
-        ConfigError: a kind that is none of `constant`, `linear`, `onex:LOWEST:POWER`.
-    """
-    if kind == "constant":
-        return [temperature] * len(counts)
-    if kind == "linear":
-        return linear_temperatures(temperature, counts)
-    name, _, rest = str(kind).partition(":")
-    numbers = [_number(part) for part in rest.split(":")] if rest else []
-    if name != "onex" or len(numbers) != 2 or None in numbers:
-        raise ConfigError(
-            f"temp_schedules has {kind!r}; expected constant, linear or onex:LOWEST:POWER such as "
-            "onex:0.5:0.5"
-        )
-    lowest, power = (float(number) for number in numbers if number is not None)
-    return onex_temperatures(temperature, lowest, power, counts)
-
-
-def guidance_scales(kind: str, scale: Any, counts: Sequence[int]) -> list[Scale]:
-    """The guidance of a target's steps.
-
-    `cosine` falls from the scale to 1, `interval:A:B` is guided while the share of decoded tokens
-    is in [A, B); both look at the tokens decoded before the step.
-
-    Raises:
-        ConfigError: an unknown kind, or a scale that is not a number or a list of numbers.
-    """
-    values = scale if isinstance(scale, (list, tuple)) else [scale]
-    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
-        raise ConfigError(f"cfg_scales has {scale!r}; expected a number, or one a condition")
-    weights: Scale = (
-        [float(v) for v in values] if isinstance(scale, (list, tuple)) else float(scale)
-    )
-    if kind == "constant":
-        return [weights] * len(counts)
-    done = [before / sum(counts) for before in np.cumsum([0, *counts[:-1]])]
-    name, _, rest = str(kind).partition(":")
-    numbers = [_number(part) for part in rest.split(":")] if rest else []
-    factor: Callable[[float], float]
-    if kind == "cosine":
-
-        def factor(share: float) -> float:
-            return (1 + math.cos(math.pi * share)) / 2
-
-    elif name == "interval" and len(numbers) == 2 and None not in numbers:
-        first, last = (float(number) for number in numbers if number is not None)
-
-        def factor(share: float) -> float:
-            return float(first <= share < last)
-
-    else:
-        raise ConfigError(
-            f"cfg_schedules has {kind!r}; expected constant, cosine or interval:FROM:TO such as "
-            "interval:0.2:0.8"
-        )
-
-    def scaled(weight: float, share: float, neutral: float) -> float:
-        return neutral + (weight - neutral) * factor(share)
-
-    if isinstance(weights, list):  # weights of conditions are added up, so that 0 is neutral
-        return [[scaled(weight, share, 0.0) for weight in weights] for share in done]
-    return [scaled(weights, share, 1.0) for share in done]
-
-
 def build_chained_generation_schedules(
     cond_domains: Sequence[str],
     target_domains: Sequence[str],
@@ -207,7 +110,7 @@ def build_chained_generation_schedules(
         temps: temperatures.
         temp_schedules: `constant`, `linear` or `onex:LOWEST:POWER`.
         cfg_scales: 1 no guidance, above 1 more, 0 to 1 less, below 0 away from the conditions.
-        cfg_schedules: `constant`, `cosine` or `interval:FROM:TO`.
+        cfg_schedules: `constant`, `linear`, `cosine` or `interval:FROM:TO`.
         cfg_grow_conditioning: a finished target joins the conditions that guidance leaves out
             (text-like ones do not).
         modality_info: modalities by name, to check schemes against types.
@@ -288,11 +191,3 @@ def _token_counts(values: Mapping[str, Any], scheme: str, legacy: bool) -> list[
     if kind == "linear":
         return linear_schedule(steps, tokens)
     return cosine_schedule(steps, tokens, legacy)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -171,7 +171,7 @@ class Stepper:
             old = [plan.branches[branch][0] for plan in plans]
             new = [plan.branches[branch][1] for plan in plans]
             encoder, context = self._encode(old, new)
-            logits.append(ask(self.model, Context(context, None), domain, positions))
+            logits += ask(self.model, Context(context, None), domain, positions)
             sites = [
                 fresh.sites if before is None else torch.cat([before.sites, fresh.sites])
                 for before, fresh in zip(old, new, strict=True)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from base.errors import ConfigError
-from fourm_backend import positions, samples, schedule, text
+from fourm_backend import positions, samples, schedule, temperatures, text
 from fourm_backend.decoding import draw_tokens
 from fourm_backend.modalities import REGISTRY, Modality, modality_id
 from fourm_backend.sampling import (
@@ -61,14 +61,14 @@ def _check_schedules(values: dict[str, Any], checks: Checks) -> None:
         got = schedule.linear_schedule(case["steps"], case["tokens"])
         _numbers(checks, "linear", got, case["out"])
     for case in values["linear_temp"]:
-        got = schedule.linear_temperatures(case["temp"], case["token_schedule"])
+        got = temperatures.linear_temperatures(case["temp"], case["token_schedule"])
         _numbers(checks, "linear temperature", got, case["out"], 1e-12)
     for case in values["onex_temp"]:
         settings = case["max_t"], case["min_t"], case["power"], case["token_schedule"]
-        got = schedule.onex_temperatures(*settings)
+        got = temperatures.onex_temperatures(*settings)
         _numbers(checks, "onex temperature", got, case["out"], 1e-12)
     for case in values["decreasing_temp"]:
-        got = schedule.decreasing_temperatures(case["max"], case["min"], case["token_schedule"])
+        got = temperatures.decreasing_temperatures(case["max"], case["min"], case["token_schedule"])
         _numbers(checks, "decreasing temperature", got, case["out"], 1e-12)
     for case in values["continue"]:
         got = schedule.continue_schedule(case["schedule"], case["num_current_tokens"])

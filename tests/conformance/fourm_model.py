@@ -12,6 +12,8 @@ from fourm_backend.config import Architecture, ModelConfig
 from fourm_backend.modalities import Modality
 from fourm_backend.model import FourM
 
+NEAR = 1e-5  # of intermediates and logits on CPU float32
+
 
 def modality_of(name: str, spec: dict[str, Any]) -> Modality:
     """One modality as a manifest describes it."""

@@ -7,13 +7,9 @@ import torch
 from torch import Tensor
 
 from base.errors import ConfigError, DataError, GenerationError
-from fourm_backend.generate import (
-    empty_targets,
-    generate,
-    generate_iter,
-    generate_multi_guided,
-    generate_sam_dense,
-)
+from fourm_backend.dense import generate_sam_dense
+from fourm_backend.generate import empty_targets, generate, generate_iter
+from fourm_backend.multi_guided import generate_multi_guided
 from fourm_backend.samples import continued_text
 from fourm_backend.sampling import SiteNoise, filter_logits
 from fourm_backend.schedule import Step

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import ConfigError
+from fourm_backend.guidance import guidance_scales
 from fourm_backend.modalities import REGISTRY
 from fourm_backend.schedule import (
     build_chained_generation_schedules,
     continue_schedule,
     cosine_schedule,
-    guidance_scales,
     linear_schedule,
-    temperatures,
 )
+from fourm_backend.temperatures import temperatures
 
 ONE: dict[str, Any] = {
     "cond_domains": ["caption"],
@@ -60,7 +60,11 @@ def test_guidance_falls_or_holds_in_an_interval() -> None:
     cosine = guidance_scales("cosine", 3, counts)
     assert cosine[0] == 3.0 and cosine[2] == pytest.approx(2.0) and cosine[3] > 1.0  # type: ignore[operator]
     assert guidance_scales("interval:0.25:0.75", 3.0, counts) == [1.0, 3.0, 3.0, 1.0]
-    assert guidance_scales("interval:0:0.5", [2.0, -1.0], [1, 1]) == [[2.0, -1.0], [0.0, 0.0]]
+    assert guidance_scales("interval:0:0.5", [2.0, -1.0, 0.5], [1, 1]) == [
+        [2.0, -1.0, 0.5],
+        [1.0, 0.0, 0.5],
+    ]
+    assert guidance_scales("linear", 3.0, counts) == [3.0, 2.5, 2.0, 1.5]
 
 
 def test_conditions_grow_with_pictures_and_not_with_text() -> None:

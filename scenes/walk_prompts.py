@@ -1,0 +1,62 @@
+"""From a caption to the tokens of a walk through its scene: conditions for the small EgoM2P."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fourm_backend.modalities import Modality
+from fourm_backend.motion import MotionTokenizer
+from fourm_backend.prompts import Inputs
+from fourm_backend.samples import full_input
+from fourm_backend.tokenizer import VQTokenizer
+from scenes.walk import draw_walk
+from scenes.walk_data import MODALITIES, Walks, gather
+from scenes.world import parse
+
+
+def load_tokenizers(folder: str | Path) -> dict[str, Any]:
+    """The tokenizers that lie beside a model, by modality."""
+    found: dict[str, Any] = {}
+    for name in MODALITIES:
+        kind = MotionTokenizer if name == "tok_cam" else VQTokenizer
+        found[name] = kind.from_file(Path(folder) / f"{name}.safetensors")
+    return found
+
+
+@torch.no_grad()
+def conditions(
+    walks: Walks,
+    names: Sequence[str],
+    modalities: Mapping[str, Modality],
+    tokenizers: Mapping[str, Any],
+) -> Inputs:
+    """Modalities of some walks, given whole, one row a walk."""
+    return {
+        name: full_input(
+            modalities[name],
+            {"tensor": tokenizers[name].encode(walks.values(name, slice(None)))},
+        )
+        for name in names
+    }
+
+
+def reader(
+    folder: str | Path, names: Sequence[str], modalities: Mapping[str, Modality]
+) -> Callable[[str], Inputs]:
+    """A reader of prompts for `FourMGenerator`.
+
+    Args:
+        folder: the model's, with its tokenizers.
+        names: the conditions.
+        modalities: the model's inputs.
+    """
+    return partial(
+        _read, names=tuple(names), modalities=modalities, tokenizers=load_tokenizers(folder)
+    )
+
+
+def _read(prompt: str, names: Sequence[str], modalities: Any, tokenizers: Any) -> Inputs:
+    return conditions(gather([draw_walk(parse(prompt))]), names, modalities, tokenizers)
