@@ -16,6 +16,7 @@ import torch
 
 from base.errors import CheckpointError, ConfigError, ResourceError
 from base.files import read_json
+from base.weight_files import check_finite, file_hash, read_weights
 from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
 from infinity_backend.official import (
     check_names,
@@ -26,7 +27,6 @@ from infinity_backend.official import (
 from infinity_backend.pipeline import InfinityPipeline, assemble
 from infinity_backend.schedule import nearest_template, official_schedule
 from infinity_backend.text_encoder import TextEncoder
-from infinity_backend.weight_files import check_finite, file_hash, read_weights
 
 logger = logging.getLogger(__name__)
 

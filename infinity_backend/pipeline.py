@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from base.errors import CheckpointError, ConfigError
 from base.files import read_json, write_atomic, write_json
+from base.weight_files import check_hash, file_hash, read_weights
 from infinity_backend.checkpoints import load_weights
 from infinity_backend.config import PipelineConfig, SamplingConfig
 from infinity_backend.generate import Stepper
@@ -28,7 +29,6 @@ from infinity_backend.schedule import change_aspect
 from infinity_backend.text_encoder import TextEncoder
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
-from infinity_backend.weight_files import check_hash, file_hash, read_weights
 
 logger = logging.getLogger(__name__)
 PRETRAINED = Path(__file__).parent / "pretrained"

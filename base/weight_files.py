@@ -49,7 +49,7 @@ def read_weights(path: str | Path, inside: str | None = None) -> dict[str, Tenso
     check_weights_file(path)
     with open(path, "rb") as file:
         start = file.read(9)
-    value = _read_safetensors(path) if start[8:] == b"{" else _read_torch(path)
+    value = _read_safetensors(path) if start[8:] == b"{" else read_pytorch(path)
     if inside is not None and isinstance(value.get(inside), Mapping):
         value = value[inside]
     wrong = [str(name) for name, entry in value.items() if not isinstance(entry, Tensor)]
@@ -115,7 +115,12 @@ def _read_safetensors(path: Path) -> Any:
         raise _damaged(path, "safetensors", error) from None
 
 
-def _read_torch(path: Path) -> Any:
+def read_pytorch(path: Path) -> Any:
+    """Read a PyTorch file with whatever plain values it holds, without running code from it.
+
+    Raises:
+        CheckpointError: cut short, damaged, or holding objects that could run code.
+    """
     with open(path, "rb") as file:
         cut_short = file.read(2) == b"PK" and not zipfile.is_zipfile(path)
     if cut_short:
@@ -138,7 +143,7 @@ def _read_torch(path: Path) -> Any:
             raise _damaged(path, "PyTorch", reason) from None
         raise CheckpointError(
             f"{path} holds Python objects besides tensors, which could run code; it was not "
-            "opened. Expected a plain state dict as the official files are"
+            "opened. Expected tensors and plain values, as the official files hold"
         ) from None
     except CheckpointError:
         raise

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from base.errors import CheckpointError
-from infinity_backend.weight_files import check_finite, check_hash, file_hash, read_weights
+from base.weight_files import check_finite, check_hash, file_hash, read_weights
 
 
 def weights() -> dict[str, Tensor]:
