@@ -21,13 +21,8 @@ from rich.table import Table
 
 from benchmarks.plain_reference import plain_generate
 from benchmarks.record import record
-from infinity_backend.config import (
-    InfinityConfig,
-    PipelineConfig,
-    PruningConfig,
-    SamplingConfig,
-    VAEConfig,
-)
+from infinity_backend.architecture import InfinityConfig, VAEConfig
+from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
 from infinity_backend.cost import stage_flops
 from infinity_backend.generate import Stepper
 from infinity_backend.request import ImageRequest

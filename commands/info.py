@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("gpu         none that torch can use")
     print("weights")
-    from infinity_backend.pipeline import PRETRAINED
+    from infinity_backend.load import PRETRAINED
 
     for folder in sorted(PRETRAINED.glob("*/config.json")):
         print(

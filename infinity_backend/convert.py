@@ -24,7 +24,7 @@ from infinity_backend.official import (
     transformer_config,
     vae_config,
 )
-from infinity_backend.pipeline import InfinityPipeline, assemble
+from infinity_backend.parts import InfinityParts, assemble
 from infinity_backend.schedule import nearest_template, official_schedule
 from infinity_backend.text_encoder import TextEncoder
 
@@ -57,7 +57,7 @@ def load_official(
     aspect_ratio: float = 1.0,
     force: bool = False,
     **options: Any,
-) -> InfinityPipeline:
+) -> InfinityParts:
     """Read official files into a pipeline.
 
     Args:
@@ -65,7 +65,7 @@ def load_official(
         resolution: `0.06M`, `0.25M`, `0.60M` or `1M`; by default what the checkpoint was made for.
         aspect_ratio: height over width of the images; the nearest official template is taken.
         force: file names that ask for another VAE or resolution only warn.
-        options: `device`, `dtype`, `text_encoder_device` as for `InfinityPipeline.from_pretrained`.
+        options: `device`, `dtype`, `text_encoder_device` as for `load_parts`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the parts do not belong together; the
@@ -122,8 +122,8 @@ def convert(
     """
     if (out / "config.json").exists():
         raise ConfigError(f"{out} holds a pipeline already; choose another folder, or remove it")
-    pipeline = load_official(files, dtype=dtype, **choices)
-    stepper, encoder = pipeline.stepper, pipeline.text_encoder.model
+    parts = load_official(files, dtype=dtype, **choices)
+    stepper, encoder = parts.stepper, parts.text_encoder.model
     tensors = [t for m in (stepper.model, stepper.vae, encoder) for t in m.state_dict().values()]
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     out.mkdir(parents=True, exist_ok=True)
@@ -133,8 +133,8 @@ def convert(
             f"{out} has {free / 1e9:.1f} GB free; the pipeline needs {needed / 1e9:.1f} GB"
             + (" (with --dtype bfloat16 less)" if dtype == torch.float32 else "")
         )
-    pipeline.save_pretrained(out)
-    return pipeline.config
+    parts.save_pretrained(out)
+    return parts.config
 
 
 def _resolution(transformer: Path, wanted: str | None, force: bool) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from infinity_backend.config import InfinityConfig, PipelineConfig
+from infinity_backend.architecture import InfinityConfig
+from infinity_backend.config import PipelineConfig
 from infinity_backend.vae import VAE
 
 

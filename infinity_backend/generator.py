@@ -14,7 +14,8 @@ from base.stages import Stage
 from infinity_backend.cost import decoder_flops, stage_flops, text_flops
 from infinity_backend.features import feature_names, state_features, text_projection
 from infinity_backend.high_frequency import FEATURE_GRID, detail_features
-from infinity_backend.pipeline import InfinityPipeline
+from infinity_backend.load import load_parts
+from infinity_backend.parts import InfinityParts
 from infinity_backend.request import ImageRequest
 from infinity_backend.state import GenerationState, Row
 
@@ -35,7 +36,7 @@ class InfinityGenerator:
     output_kind = "image"
     decision_space = DECISIONS
 
-    def __init__(self, pipeline: InfinityPipeline):
+    def __init__(self, pipeline: InfinityParts):
         self.pipeline = pipeline
         self.stepper = pipeline.stepper
         self.fingerprint = pipeline.fingerprint
@@ -49,8 +50,8 @@ class InfinityGenerator:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> "InfinityGenerator":
-        """Load from a pipeline folder; see `InfinityPipeline.from_pretrained`."""
-        return cls(InfinityPipeline.from_pretrained(folder, **options))
+        """Load a pipeline folder, or official files; see `infinity_backend.load.load_parts`."""
+        return cls(load_parts(folder, **options))
 
     def stages(self, request: ImageRequest) -> tuple[Stage, ...]:
         """The scales, named by their grid; costs depend on the length of the prompt."""

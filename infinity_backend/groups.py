@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from base.decisions import Decision
+from infinity_backend.bsq import Grid
 from infinity_backend.config import PipelineConfig
 from infinity_backend.packing import Packing
 from infinity_backend.state import (
@@ -78,6 +79,7 @@ class GroupRun:
     updates: dict[int, list[Tensor]] = field(default_factory=dict)  # per block, three [b, G, L, C]
     entropy: Tensor | None = None  # [R, H, L], carried over, then measured here
     measured: bool = False
+    change: Tensor | None = None  # [G, L], by the last stage
 
     @classmethod
     def start(cls, group: Group) -> "GroupRun":
@@ -93,6 +95,17 @@ class GroupRun:
     def by_branch(self, rows: Tensor) -> Tensor:
         """[R, ...] to [b, G, ...], the form in which chunks are kept."""
         return rows.unflatten(0, (self.group.branches, len(self.group.rows)))
+
+    def output(self, logits: Tensor, kept: Tensor | None, tokens: int, grid: Grid) -> GroupOutput:
+        """What piled up, with the logits, as values."""
+        cache = KeyValueChunk(tuple(self.keys), tuple(self.values), tokens, self.group.attended)
+        restoration = attention = None
+        if self.updates:
+            updates = {index: (u[0], u[1], u[2]) for index, u in self.updates.items()}
+            restoration = RestorationChunk(grid, updates)
+        if self.measured and self.entropy is not None:
+            attention = AttentionChunk(grid, self.by_branch(self.entropy))
+        return GroupOutput(logits, kept, cache, restoration, attention)
 
 
 def text_rows(group: Group, get: Callable[[TextChunk], Tensor]) -> Tensor:

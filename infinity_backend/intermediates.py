@@ -24,7 +24,7 @@ from base.files import write_atomic
 from infinity_backend.bsq import Grid, resize
 from infinity_backend.generate import Stepper
 from infinity_backend.generator import InfinityGenerator
-from infinity_backend.pipeline import InfinityPipeline
+from infinity_backend.parts import InfinityParts
 from infinity_backend.spectrum import latent_spectrum, pixel_spectrum
 from infinity_backend.state import GenerationState, Row
 
@@ -82,7 +82,7 @@ class SavingGenerator(InfinityGenerator):
 
     def __init__(
         self,
-        pipeline: InfinityPipeline,
+        pipeline: InfinityParts,
         folders: Mapping[str, Path],
         images: bool = True,
         spectra: bool = True,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinity_backend.config import InfinityConfig
+from infinity_backend.architecture import InfinityConfig
 from infinity_backend.rope import rotate
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]

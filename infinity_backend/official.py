@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from base.errors import CheckpointError
-from infinity_backend.config import InfinityConfig, VAEConfig
+from infinity_backend.architecture import InfinityConfig, VAEConfig
 
 State = Mapping[str, Tensor]
 _BLOCK = re.compile(r"(?:block_chunks\.(\d+)\.module|blocks)\.(\d+)\.")

@@ -2,28 +2,26 @@
 
 Linear layers see the tokens of all rows at once; attention runs per group of equal rows.
 
-Shapes: G requests of a group, b branches, R = b * G rows of a group, L tokens of the stage,
-n kept tokens, H heads, c head width, C width, d bits per token.
+Shapes: G requests of a group, R rows of a group, L tokens of the stage, n kept tokens, C width,
+c head width.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from infinity_backend.attention import attend_cache, attend_text
 from infinity_backend.bsq import Grid
 from infinity_backend.config import PipelineConfig
-from infinity_backend.groups import Group, GroupOutput, GroupRun, pack_groups, text_rows
+from infinity_backend.groups import Group, GroupOutput, GroupRun, pack_groups
+from infinity_backend.guidance import guided_logits, mix_in_between, mixing_blocks
 from infinity_backend.layers import Block
 from infinity_backend.packing import Packing
 from infinity_backend.pruning import gather, scatter
-from infinity_backend.restoration import all_cached_updates, cached_update, carried_entropy
+from infinity_backend.restoration import cached_update, carried_entropy
 from infinity_backend.rope import rope_table
-from infinity_backend.sampling import mix
-from infinity_backend.selection import SELECTIONS, Evidence
-from infinity_backend.state import AttentionChunk, KeyValueChunk, RestorationChunk
+from infinity_backend.token_choice import bring_back, choose, kept_rope, leave_once, take_out
 from infinity_backend.transformer import Infinity
 
 Observe = Callable[[str, Tensor], None]
@@ -54,7 +52,6 @@ class StageRun:
         self.full = pack_groups(groups, [self.tokens] * len(groups))
         self.kept = pack_groups(groups, [group.kept for group in groups])
         self.attended = pack_groups(groups, [group.attended for group in groups])
-        self.changes: Sequence[Tensor] | None = None
 
     def __call__(
         self, inputs: Sequence[Tensor], changes: Sequence[Tensor] | None = None
@@ -66,54 +63,47 @@ class StageRun:
             changes: per group, how much the last stage changed the codes of each token [G, L];
                 only the selection `change` looks at it.
         """
-        model, pruning = self.model, self.config.pruning
-        self.changes = changes
-        for run in self.groups:
-            run.entropy = carried_entropy(run, self.config.pruning, self.grid)
-        levels = model.level_embedding_blocks()
-        mix_after = self._mixing_blocks()
+        pruning = self.config.pruning
+        for number, run in enumerate(self.groups):
+            run.entropy = carried_entropy(run, pruning, self.grid)
+            run.change = None if changes is None else changes[number]
+        levels, mix_after = self.model.level_embedding_blocks(), mixing_blocks(self.config)
+        changing = levels | {index + 1 for index in mix_after}
+        aside = self.prunes and leave_once(self.config, self.tokens, changing)
+        leaves = aside or pruning.restore == "no_code"  # else each sub-layer chooses by itself
         x = self.full.pack(list(inputs))
         packing, rope = self.full, self.rope
         kept: list[Tensor] | None = None  # per group [G, n], while pruned tokens are away
-        aside = self._sets_aside(levels | {index + 1 for index in mix_after})
         before = x
-        for index, block in enumerate(model.block_list()):
+        for index, block in enumerate(self.model.block_list()):
             if index in levels:
-                x = x + model.lvl_embed.weight[self.stage]
+                x = x + self.model.lvl_embed.weight[self.stage]
             prunable = self.prunes and pruning.first_block <= index <= pruning.last_block
-            if pruning.restore == "no_code" or (aside and prunable):
-                if prunable and kept is None:
-                    before = x
-                    x, rope, kept = self._drop_tokens(x)
-                    packing = self.kept
-                x = self._dense_block(index, block, x, packing, rope)
-                if aside and kept is not None and index == pruning.last_block:
-                    x = self._bring_back(before, x, kept)
-                    packing, rope, kept = self.full, self.rope, None
-            elif prunable:
+            if prunable and leaves and kept is None:
+                before, packing = x, self.kept
+                parts, kept = take_out(self.groups, pruning, self.full.unpack(x))
+                rows = [run.every_branch(i) for run, i in zip(self.groups, kept, strict=True)]
+                x, rope = packing.pack(parts), kept_rope(self.groups, rows, packing, self.rope)
+            if prunable and not leaves:
                 x = self._restored_block(index, block, x)
             else:
                 x = self._dense_block(index, block, x, packing, rope)
+            if aside and kept is not None and index == pruning.last_block:
+                now, then = packing.unpack(x), self.full.unpack(before)
+                x = self.full.pack(bring_back(self.groups, pruning, self.grid, then, now, kept))
+                packing, rope, kept = self.full, self.rope, None
             if index in mix_after:
-                x = packing.pack(
-                    [
-                        self._mix_branches(run, part)
-                        for run, part in zip(self.groups, packing.unpack(x), strict=True)
-                    ]
-                )
+                x = mix_in_between(self.groups, x, packing, self.cfg)
             self._note(f"block{index}_out", x)
+        logits = guided_logits(self.model, self.config, self.groups, x, packing, self.cfg)
         return [
-            self._output(run, part, None if kept is None else kept[number])
-            for number, (run, part) in enumerate(
-                zip(self.groups, self._head(x, packing), strict=True)
-            )
+            run.output(part, None if kept is None else kept[number], self.tokens, self.grid)
+            for number, (run, part) in enumerate(zip(self.groups, logits, strict=True))
         ]
 
     def _note(self, name: str, value: Tensor) -> None:
         if self.observe is not None:
             self.observe(name, value)
-
-    # Blocks ---------------------------------------------------------------------------------
 
     def _dense_block(
         self, index: int, block: Block, x: Tensor, packing: Packing, rope: Tensor
@@ -136,14 +126,12 @@ class StageRun:
             modulation = self._modulation(block, packing)
             streams = self.full.unpack(x)
             chosen = [
-                self._select(place, stream, kept) if kept < self.tokens else None
-                for place, (stream, (_, kept)) in enumerate(
-                    zip(streams, packing.shapes, strict=True)
-                )
+                choose(run, pruning, stream, kept) if kept < self.tokens else None
+                for run, stream, (_, kept) in zip(self.groups, streams, packing.shapes, strict=True)
             ]
             pairs = list(zip(chosen, streams, strict=True))
             tokens = packing.pack([s if i is None else gather(s, i) for i, s in pairs])
-            rope = self._kept_rope(chosen, packing) if number == 0 else self.rope
+            rope = self.rope if number else kept_rope(self.groups, chosen, packing, self.rope)
             update = self._update(number, index, block, tokens, modulation, packing, rope)
             for indices in chosen:
                 if indices is not None:
@@ -162,75 +150,6 @@ class StageRun:
             self._remember(index, self.full, full)
             x = x + full
         return x
-
-    def _sets_aside(self, changing: set[int]) -> bool:
-        """Whether pruned tokens can leave once and come back after the last prunable block.
-
-        That is so where the choice does not depend on the block, since what they receive does not
-        depend on the kept ones; not where the stage fills the cache, nor where something else
-        changes the stream in between, before one of the blocks `changing`.
-        """
-        pruning = self.config.pruning
-        fixed = pruning.selection == "change" and pruning.self_attention_share == 1.0
-        restores = pruning.restore == "zero" or (
-            pruning.restore == "cached" and self.tokens != pruning.cache_tokens
-        )
-        inside = range(pruning.first_block + 1, pruning.last_block + 1)
-        last = pruning.last_block < self.config.infinity.depth
-        return self.prunes and fixed and restores and last and not changing.intersection(inside)
-
-    def _bring_back(self, before: Tensor, x: Tensor, kept: Sequence[Tensor]) -> Tensor:
-        """Kept tokens among the others, which received all cached updates meanwhile."""
-        back = []
-        parts = zip(self.groups, self.full.unpack(before), self.kept.unpack(x), kept, strict=True)
-        for run, whole, part, indices in parts:
-            if run.group.kept < self.tokens:
-                part = scatter(
-                    whole + all_cached_updates(run, self.config.pruning, self.grid),
-                    run.every_branch(indices),
-                    part,
-                )
-            back.append(part)
-        return self.full.pack(back)
-
-    def _select(self, place: int, stream: Tensor, kept: int) -> Tensor:
-        """The kept tokens [rows, kept] of one group, for the rows of `stream`."""
-        run, change = self.groups[place], None
-        if self.changes is not None:
-            change = self.changes[place].repeat(run.group.branches, 1)[: len(stream)]
-        entropy = None if run.entropy is None else run.entropy[: len(stream)]
-        pruning = self.config.pruning
-        evidence = Evidence(stream, entropy, change, settle_ties=pruning.restore == "no_code")
-        return SELECTIONS[pruning.selection](evidence, kept)
-
-    def _drop_tokens(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Take pruned tokens out of the stream for the rest of the stage, alike in all branches."""
-        streams, chosen = [], []
-        for place, (run, stream) in enumerate(zip(self.groups, self.full.unpack(x), strict=True)):
-            conditional = stream[: len(run.group.rows)]
-            if run.group.kept < self.tokens:
-                indices = self._select(place, conditional, run.group.kept).sort(dim=1).values
-            else:
-                indices = torch.arange(self.tokens, device=x.device).expand(len(conditional), -1)
-            chosen.append(indices)
-            streams.append(gather(stream, run.every_branch(indices)))
-        every = [
-            run.every_branch(indices) for run, indices in zip(self.groups, chosen, strict=True)
-        ]
-        return self.kept.pack(streams), self._kept_rope(list(every), self.kept), chosen
-
-    def _kept_rope(self, chosen: Sequence[Tensor | None], packing: Packing) -> Tensor:
-        """Rotations of the kept tokens, packed like them [..., n, c/2]."""
-        if all(indices is None for indices in chosen):
-            return self.rope
-        return packing.pack(
-            [
-                self.rope.expand(run.group.num_rows, -1, -1)
-                if indices is None
-                else self.rope[indices]
-                for run, indices in zip(self.groups, chosen, strict=True)
-            ]
-        )
 
     def _modulation(self, block: Block, packing: Packing) -> tuple[Tensor, ...]:
         rows = [block.modulation(run.modulation) for run in self.groups]  # each [R, 6, C]
@@ -258,8 +177,6 @@ class StageRun:
             return block.cross_attention(x, attend)
         return block.feed_forward(x, modulation)
 
-    # Restoration ----------------------------------------------------------------------------
-
     def _remember(self, index: int, packing: Packing, update: Tensor) -> None:
         """At the cache stage, keep the full updates of prunable blocks (5.4)."""
         pruning = self.config.pruning
@@ -268,53 +185,3 @@ class StageRun:
         if pruning.first_block <= index <= pruning.last_block:
             for run, part in zip(self.groups, packing.unpack(update), strict=True):
                 run.updates.setdefault(index, []).append(run.by_branch(part))
-
-    # Guidance and head ----------------------------------------------------------------------
-
-    def _mixing_blocks(self) -> set[int]:
-        depth = self.config.infinity.depth
-        return {depth + k for k in self.config.sampling.cfg_insertion_layer if k < 0}
-
-    def _mix_branches(self, run: GroupRun, x: Tensor) -> Tensor:
-        """Guidance in the middle of the network: both halves become the mix. x [R, n, C]."""
-        if run.group.branches == 1 or self.cfg == 1.0:
-            return x
-        conditional, unconditional = x.chunk(2)
-        return mix(conditional, unconditional, self.cfg).repeat(2, 1, 1)
-
-    def _head(self, x: Tensor, packing: Packing) -> list[Tensor]:
-        """Logits of the rows that are read, per group: [R or G, n, 2d]."""
-        needed = [
-            part if self._mixes_logits(run) else part[: len(run.group.rows)]
-            for run, part in zip(self.groups, packing.unpack(x), strict=True)
-        ]
-        shapes = Packing(tuple((len(part), part.shape[1]) for part in needed))
-        modulation = None
-        if self.model.head_nm is not None:
-            rows = [
-                text_rows(run.group, lambda chunk: chunk.head)[: len(part)]
-                for run, part in zip(self.groups, needed, strict=True)
-            ]
-            scale, shift = shapes.spread(rows).unbind(-2)
-            modulation = (scale, shift)
-        return shapes.unpack(self.model.logits(shapes.pack(needed), modulation))
-
-    def _mixes_logits(self, run: GroupRun) -> bool:
-        on_logits = 0 in self.config.sampling.cfg_insertion_layer
-        return on_logits and run.group.branches == 2 and self.cfg != 1.0
-
-    def _output(self, run: GroupRun, logits: Tensor, kept: Tensor | None) -> GroupOutput:
-        if self._mixes_logits(run):
-            conditional, unconditional = logits.chunk(2)
-            logits = mix(conditional, unconditional, self.cfg)
-        cache = KeyValueChunk(
-            tuple(run.keys), tuple(run.values), tokens=self.tokens, kept=run.group.attended
-        )
-        restoration = None
-        if run.updates:
-            updates = {index: (u[0], u[1], u[2]) for index, u in run.updates.items()}
-            restoration = RestorationChunk(self.grid, updates)
-        attention = None
-        if run.measured and run.entropy is not None:
-            attention = AttentionChunk(self.grid, run.by_branch(run.entropy))
-        return GroupOutput(logits, kept, cache, restoration, attention)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from infinity_backend.architecture import InfinityConfig
 from infinity_backend.bsq import Grid
-from infinity_backend.config import InfinityConfig
 from infinity_backend.layers import Block, HeadNorm, RMSNorm, TextPool, affine_norm
 from infinity_backend.rope import rope_table
 from infinity_backend.text import TextCondition

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from infinity_backend.architecture import VAEConfig
 from infinity_backend.bsq import Grid, Quantized, quantize, sum_codes
-from infinity_backend.config import VAEConfig
 
 
 class Conv(nn.Module):

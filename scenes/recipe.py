@@ -14,14 +14,9 @@ from typing import Any
 import torch
 
 from base.errors import ConfigError
+from infinity_backend.architecture import InfinityConfig, VAEConfig
 from infinity_backend.bsq import Grid
-from infinity_backend.config import (
-    InfinityConfig,
-    PipelineConfig,
-    PruningConfig,
-    SamplingConfig,
-    VAEConfig,
-)
+from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
 from scenes.bf16 import Bf16Linear

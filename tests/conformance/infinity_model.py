@@ -7,14 +7,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from infinity_backend.architecture import InfinityConfig, VAEConfig
 from infinity_backend.checkpoints import load_weights
-from infinity_backend.config import (
-    InfinityConfig,
-    PipelineConfig,
-    PruningConfig,
-    SamplingConfig,
-    VAEConfig,
-)
+from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
 from infinity_backend.generate import Stepper
 from infinity_backend.schedule import official_schedule
 from infinity_backend.transformer import Infinity

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from infinity_backend.config import VAEConfig
+from infinity_backend.architecture import VAEConfig
 from infinity_backend.official import transformer_config, vae_config
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE

@@ -1,6 +1,7 @@
 """Infinity behind the protocol: independence of rows, cheap forks, costs, noise, settings."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base.decisions import SKIP
 from base.errors import ConfigError, GenerationError
+from infinity_backend import stage as stage_module
+from infinity_backend import token_choice
 from infinity_backend.config import PruningConfig, SamplingConfig
 from infinity_backend.generator import InfinityGenerator
-from infinity_backend.stage import StageRun
 from tests.envs.protocol_checks import check_generator
 from tests.infinity_backend.tiny import requests, tiny_generator
 
@@ -113,14 +115,13 @@ def test_setting_tokens_aside_once_changes_nothing(
     plan = mixed_decisions(4, 5, seed=1)
     codes, entropies = [], []
     used: list[bool] = []
-    decides = StageRun._sets_aside
     for fast in (True, False):
 
-        def sets_aside(run: StageRun, changing: set[int], fast: bool = fast) -> bool:
-            used.append(decides(run, changing))
+        def leave_once(*about_the_stage: Any, fast: bool = fast) -> bool:
+            used.append(token_choice.leave_once(*about_the_stage))
             return used[-1] and fast
 
-        monkeypatch.setattr(StageRun, "_sets_aside", sets_aside)
+        monkeypatch.setattr(stage_module, "leave_once", leave_once)
         generator = tiny_generator(pruning=settings)
         state = generator.begin(requests(4))
         for decisions in plan:

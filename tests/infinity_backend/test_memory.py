@@ -2,7 +2,8 @@
 
 import torch
 
-from infinity_backend.config import InfinityConfig, PipelineConfig, PruningConfig, VAEConfig
+from infinity_backend.architecture import InfinityConfig, VAEConfig
+from infinity_backend.config import PipelineConfig, PruningConfig
 from infinity_backend.memory import estimate_memory
 from infinity_backend.schedule import official_schedule
 from tests.infinity_backend.tiny import requests, tiny_generator

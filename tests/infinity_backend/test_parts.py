@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import ConfigError
-from infinity_backend.config import PruningConfig, SamplingConfig, VAEConfig
+from infinity_backend.architecture import VAEConfig
+from infinity_backend.config import PruningConfig, SamplingConfig
 from infinity_backend.packing import Packing
 from infinity_backend.pruning import gather, resize_tokens, scatter
 from infinity_backend.rope import rope_table

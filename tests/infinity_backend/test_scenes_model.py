@@ -9,7 +9,7 @@ import torch
 
 from base.decisions import SKIP
 from infinity_backend.generator import InfinityGenerator
-from infinity_backend.pipeline import PRETRAINED
+from infinity_backend.load import PRETRAINED
 from infinity_backend.request import ImageRequest
 from infinity_backend.sampling import keyed_uniform
 from infinity_backend.state import GenerationState

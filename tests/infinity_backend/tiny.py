@@ -7,13 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from base.torchvision_stub import import_torchvision
-from infinity_backend.config import (
-    InfinityConfig,
-    PipelineConfig,
-    PruningConfig,
-    SamplingConfig,
-    VAEConfig,
-)
+from infinity_backend.architecture import InfinityConfig, VAEConfig
+from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
 from infinity_backend.generate import Stepper
 from infinity_backend.generator import InfinityGenerator
 from infinity_backend.pipeline import InfinityPipeline

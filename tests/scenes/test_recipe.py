@@ -6,7 +6,8 @@ import pytest
 from base.errors import ConfigError
 from base.files import read_json
 from infinity_backend.generator import InfinityGenerator
-from infinity_backend.pipeline import PRETRAINED, InfinityPipeline
+from infinity_backend.load import PRETRAINED
+from infinity_backend.pipeline import InfinityPipeline
 from scenes.export import export
 from scenes.loop import LoopConfig
 from scenes.measures import generate, reconstruction, share_right

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from base.errors import CheckpointError
-from infinity_backend.config import VAEConfig
+from infinity_backend.architecture import VAEConfig
 from infinity_backend.vae import VAE
 from scenes.bf16 import Bf16Linear
 from scenes.loop import LoopConfig, train
