@@ -39,6 +39,10 @@ gymnasium.register(
     entry_point="commands.environments:make_env",
     vector_entry_point="commands.environments:make_vector_env",
 )
+gymnasium.register(
+    id="prunegym/InfinityPruning-mo-v0",
+    entry_point="commands.environments:make_multi_objective_env",
+)
 for _name in ("FourM", "EgoM2P"):
     gymnasium.register(
         id=f"prunegym/{_name}Decoding-v0",

@@ -2,30 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
 from agents.controllers import Controller
 from agents.rollout import Result, run_controller
 from base.decisions import Decision
-from envs.final_fidelity import final_fidelity
+from envs.final_fidelity import Scorer, final_fidelity
 from envs.generator import Generator
+from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
-from envs.settings import LatencyTable
-
-
-class Scorer(Protocol):
-    """A further figure of images, such as LPIPS or CLIP; see `eval.metrics.protocol`."""
-
-    name: str
-
-    def __call__(
-        self, images: torch.Tensor, references: torch.Tensor | None, prompts: Sequence[str]
-    ) -> torch.Tensor:
-        """Measure [B, H, W, 3] uint8 images; [B] floats."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,8 @@ def evaluate_controller(
     references = reference_cache.get(generator, requests)
     results = list(run_controller(generator, controller, requests, batch_size))
     outputs = [result.output for result in results]
-    figures = final_fidelity(generator, outputs, references)
+    labels = [request.label for request in requests]
+    figures = final_fidelity(generator, outputs, references, scorers, labels)
     primary = next(iter(figures.values()))
     columns = {
         "return": np.array(
@@ -97,17 +86,7 @@ def evaluate_controller(
     }
     if latency_table is not None:
         columns["latency_saved_ms"] = np.array(
-            [_saved_ms(generator, latency_table, result) for result in results]
-        )
-    for scorer in scorers:
-        columns[scorer.name] = (
-            scorer(
-                torch.from_numpy(np.stack(outputs)),
-                torch.from_numpy(np.stack(references)),
-                [request.label for request in requests],
-            )
-            .double()
-            .numpy()
+            [_saved_ms(generator, latency_table, controller, result) for result in results]
         )
     return Evaluation(tuple(results), tuple(references), columns)
 
@@ -123,8 +102,13 @@ def _return(
     return float(REWARDS[reward](np.full(len(saved), preference), saved, score_at_end).sum())
 
 
-def _saved_ms(generator: Generator, table: LatencyTable, result: Result) -> float:
+def _saved_ms(
+    generator: Generator, table: LatencyTable, controller: Controller, result: Result
+) -> float:
+    """Milliseconds less than with nothing pruned; the time of a policy itself is counted."""
     full: list[Decision] = [generator.decision_space.complete({})] * len(result.decisions)
+    decides = controller.flops_per_decision > 0
+    asked = len(result.decisions) - controller.first_controlled_stage if decides else 0
     return table.latency_ms(result.request, full) - table.latency_ms(
-        result.request, result.decisions
+        result.request, result.decisions, asked
     )

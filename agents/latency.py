@@ -1,7 +1,9 @@
 """Milliseconds of each stage under each decision, measured on the device at hand.
 
-A stage is a pure function of its state, so the same stage is run again and again. The stages
-before it ran in full, which is the slow side: after pruned stages there are fewer cached keys.
+A stage is a pure function of its state, so the same stage is run again and again, its decisions in
+turns, so that a machine that slows down meanwhile slows all of them. The stages before it ran in
+full, which is the slow side: after pruned stages there are fewer cached keys. What it takes to
+decide (features, observation, a policy of the usual size) is measured as well.
 """
 
 import platform
@@ -13,13 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
 
-from base.decisions import SKIP, Decision
+from agents.standardised_input import StandardisedInput
+from base.decisions import SKIP, Choice, Decision
 from base.errors import CheckpointError, ConfigError
 from base.files import read_json
+from envs.episode import Episode
 from envs.generator import Generator
+from envs.observation import VectorObservation
 
-FORMAT = 1
+FORMAT = 2
+_POLICY_WIDTHS = [64, 64]  # of the policy that is timed: the default of `prunegym train`
 
 
 def measure_latency(
@@ -30,12 +38,14 @@ def measure_latency(
     device: str = "cpu",
     on_stage: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
-    """Time every stage under every decision of the generator's menu.
+    """Time every stage under every decision of the generator's menu, and what surrounds it.
+
+    Where a decision has choices beside its ratio (guidance), their other values are timed, too.
 
     Args:
         generator: what is timed.
         requests: one batch of requests with the same stages. Times are per request of it.
-        repeats: timed runs of each.
+        repeats: timed runs of each, of which the median and the 10 and 90 % points are kept.
         warm_up: runs before these that are not counted.
         device: where the generator runs, such as `cpu` or `cuda`.
         on_stage: called with the name of each stage before it is timed.
@@ -50,23 +60,26 @@ def measure_latency(
     if len(names) != 1:
         raise ConfigError("calibration needs at least one request, and all with the same stages")
 
-    def timed(run: Callable[[], Any]) -> dict[str, float]:
-        return _time_runs(run, repeats, warm_up, len(requests))
+    def timed(*runs: Callable[[], Any]) -> list[dict[str, float]]:
+        return _time_runs(runs, repeats, warm_up, len(requests))
 
-    space = generator.decision_space
-    full: list[Decision] = [space.complete({})] * len(requests)
-    begin = timed(partial(generator.begin, requests))
+    full: list[Decision] = [generator.decision_space.complete({})] * len(requests)
+    (begin,) = timed(partial(generator.begin, requests))
     state = generator.begin(requests)
     rows = []
     for stage in generator.stages(requests[0]):
         on_stage(stage.name)
-        possible = generator.allowed(state, space.menu).all(axis=0)  # [n]
-        for index in np.flatnonzero(possible):
-            decision = space.complete(space.menu[index])
-            times = timed(partial(generator.advance, state, [decision] * len(requests)))
-            rows.append({"stage": stage.name, "decision": decision, **times})
-        features = timed(partial(generator.features, state))
-        state = generator.advance(state, full)
+        possible = _possible(generator, state)
+        times = timed(*(partial(generator.advance, state, [d] * len(requests)) for d in possible))
+        rows += [
+            {"stage": stage.name, "decision": decision, **time}
+            for decision, time in zip(possible, times, strict=True)
+        ]
+        before_last, state = state, generator.advance(state, full)
+    features, decision = timed(
+        partial(generator.features, before_last), decide_once(generator, before_last)
+    )
+    (finish,) = timed(partial(generator.finish, state))
     return {
         "format": FORMAT,
         "fingerprint": generator.fingerprint,
@@ -77,9 +90,40 @@ def measure_latency(
         "repeats": repeats,
         "begin": begin,
         "features": features,
-        "finish": timed(partial(generator.finish, state)),
+        "decision": decision,
+        "finish": finish,
         "stages": rows,
     }
+
+
+def decide_once(generator: Generator, state: Any) -> Callable[[], Any]:
+    """What a policy does at every stage, from features to actions, as a call that can be timed."""
+    encoder = VectorObservation(generator)
+    episodes = [
+        Episode(request, 0.5, np.empty(0), generator.stages(request), 0.0)
+        for request in state.requests
+    ]
+    policy = ActorCriticPolicy(
+        encoder.space,
+        spaces.Discrete(len(generator.decision_space.menu)),
+        lr_schedule=lambda _: 0.0,
+        net_arch=_POLICY_WIDTHS,
+        features_extractor_class=StandardisedInput,
+    )
+    policy.set_training_mode(False)
+    return lambda: policy.predict(encoder.build(state, episodes), deterministic=True)
+
+
+def _possible(generator: Generator, state: Any) -> list[dict[str, Any]]:
+    """The menu, and its entries with another value of one choice; those that are allowed now."""
+    space = generator.decision_space
+    found = [space.complete(decision) for decision in space.menu]
+    for name, field in space.fields.items():
+        if isinstance(field, Choice):
+            found += [{**d, name: value} for d in list(found) for value in field.values]
+    found = [decision for number, decision in enumerate(found) if decision not in found[:number]]
+    allowed = np.flatnonzero(generator.allowed(state, found).all(axis=0))
+    return [found[number] for number in allowed]
 
 
 class LatencyTable:
@@ -89,6 +133,10 @@ class LatencyTable:
         path: the JSON file of `prunegym calibrate`.
         generator: what it is used for.
 
+    Attributes:
+        fixed_ms: what is paid whatever is decided: text and decoding.
+        decision_ms: what one decision takes, features included.
+
     Raises:
         CheckpointError: the file is not such a table, or was measured on another generator.
     """
@@ -96,7 +144,9 @@ class LatencyTable:
     def __init__(self, path: str | Path, generator: Generator) -> None:
         table = read_json(path)
         if not isinstance(table, dict) or table.get("format") != FORMAT:
-            raise CheckpointError(f"{path} is not a latency table; make one: prunegym calibrate")
+            raise CheckpointError(
+                f"{path} is not a latency table of format {FORMAT}; make one: prunegym calibrate"
+            )
         if table["fingerprint"] != generator.fingerprint:
             raise CheckpointError(
                 f"{path} was measured on generator {table['fingerprint']}; this one is "
@@ -104,6 +154,7 @@ class LatencyTable:
             )
         self._generator = generator
         self.fixed_ms = float(table["begin"]["median_ms"] + table["finish"]["median_ms"])
+        self.decision_ms = float(table["decision"]["median_ms"])
         self._curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for row in table["stages"]:
             ratio, others = _split(row["decision"])
@@ -126,17 +177,20 @@ class LatencyTable:
         ratios, milliseconds = zip(*points, strict=True)
         return float(np.interp(ratio, ratios, milliseconds))
 
-    def latency_ms(self, request: Any, decisions: Sequence[Decision]) -> float:
+    def latency_ms(self, request: Any, decisions: Sequence[Decision], asked: int = 0) -> float:
         """Return the milliseconds of a whole request, from its text to its image.
 
         Args:
             request: what is generated.
             decisions: one for each of its stages.
+            asked: how often a policy decided.
         """
         complete = self._generator.decision_space.complete
         stages = zip(self._generator.stages(request), decisions, strict=True)
-        return self.fixed_ms + sum(
-            self.stage_ms(stage.name, complete(decision)) for stage, decision in stages
+        return (
+            self.fixed_ms
+            + asked * self.decision_ms
+            + sum(self.stage_ms(stage.name, complete(decision)) for stage, decision in stages)
         )
 
 
@@ -153,21 +207,30 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def _time_runs(run: Callable[[], Any], repeats: int, warm_up: int, rows: int) -> dict[str, float]:
-    durations_ms = []
+def _time_runs(
+    runs: Sequence[Callable[[], Any]], repeats: int, warm_up: int, rows: int
+) -> list[dict[str, float]]:
+    """Milliseconds a row of each of `runs`, which take turns."""
+    durations_ms: list[list[float]] = [[] for _ in runs]
     for index in range(warm_up + repeats):
-        synchronize()
-        start = time.perf_counter()
-        run()
-        synchronize()
-        if index >= warm_up:
-            durations_ms.append((time.perf_counter() - start) * 1000 / rows)
-    low, median, high = np.percentile(durations_ms, [10, 50, 90])
-    return {
-        "median_ms": round(median, 4),
-        "percentile_10_ms": round(low, 4),
-        "percentile_90_ms": round(high, 4),
-    }
+        for durations, run in zip(durations_ms, runs, strict=True):
+            synchronize()
+            start = time.perf_counter()
+            run()
+            synchronize()
+            if index >= warm_up:
+                durations.append((time.perf_counter() - start) * 1000 / rows)
+    return [
+        {
+            name: round(float(np.percentile(durations, percent)), 4)
+            for name, percent in (
+                ("median_ms", 50),
+                ("percentile_10_ms", 10),
+                ("percentile_90_ms", 90),
+            )
+        }
+        for durations in durations_ms
+    ]
 
 
 def _split(decision: Decision) -> tuple[float, str]:

@@ -19,7 +19,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.evaluation import Scorer, evaluate_controller
+from agents.evaluation import evaluate_controller
 from agents.interruption import StopRequest
 from agents.parse_controller import parse_controller
 from agents.policy_controller import PolicyController
@@ -32,10 +32,11 @@ from agents.tensorboard import make_logger
 from agents.training_log import RolloutRecorder, log_evaluation, log_rollout
 from agents.training_state import load_training_state, save_training_state
 from base.files import write_json
+from envs.final_fidelity import Scorer
 from envs.generator import Generator
+from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
-from envs.settings import LatencyTable
 
 logger = logging.getLogger(__name__)
 

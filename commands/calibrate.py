@@ -52,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> int:
     shown = Table(title=f"milliseconds an image, batch {table['batch_size']}, {table['device']}")
     for column in ("stage", "decision", "median", "10 %", "90 %"):
         shown.add_column(column, justify="left" if column in ("stage", "decision") else "right")
-    fixed = [(name, "", table[name]) for name in ("begin", "features", "finish")]
+    fixed = [(name, "", table[name]) for name in ("begin", "features", "decision", "finish")]
     stages = [(row["stage"], str(row["decision"]), row) for row in table["stages"]]
     for stage, decision, row in [*fixed[:1], *stages, *fixed[1:]]:
         times = [row[name] for name in ("median_ms", "percentile_10_ms", "percentile_90_ms")]

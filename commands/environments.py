@@ -1,12 +1,15 @@
 """What `gymnasium.make("prunegym/InfinityPruning-v0", ...)` calls: names to objects."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from agents.prompts import PromptRecord
 from base.cache_folder import cache_folder
+from base.errors import ConfigError
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.generator import Generator
+from envs.multi_objective_env import MultiObjectivePruningEnv
 from envs.pruning_env import PruningEnv
 from envs.references import ReferenceCache
 from envs.vector_env import PruningVectorEnv
@@ -23,10 +26,21 @@ def make_env(
         generator: `scenes`, `toy`, `table:FILE`, a pipeline folder, or a generator that is already
             loaded.
         prompts: a prompt file, `scenes:SPLIT:COUNT`, a list of prompts, or a list of requests.
-        settings: see `envs.pruning_env.PruningEnv`.
+        settings: see `envs.pruning_env.PruningEnv`. `scorers` may also be names, such as `lpips`,
+            and `latency_table` the file that `prunegym calibrate` wrote.
     """
     loaded, requests = _load(generator, prompts)
-    return PruningEnv(loaded, requests, **_with_cache(settings))
+    return PruningEnv(loaded, requests, **complete_settings(loaded, settings))
+
+
+def make_multi_objective_env(
+    generator: str | Generator = "scenes",
+    prompts: str | Sequence[Any] = "scenes:train:512",
+    **settings: Any,
+) -> MultiObjectivePruningEnv:
+    """One environment in MO-Gymnasium's form, `prunegym/InfinityPruning-mo-v0`."""
+    loaded, requests = _load(generator, prompts)
+    return MultiObjectivePruningEnv(loaded, requests, **complete_settings(loaded, settings))
 
 
 def make_vector_env(
@@ -37,7 +51,8 @@ def make_vector_env(
 ) -> PruningVectorEnv:
     """The batched form: `num_envs` requests go through one model together."""
     loaded, requests = _load(generator, prompts)
-    return PruningVectorEnv(loaded, requests, num_envs=num_envs, **_with_cache(settings))
+    complete = complete_settings(loaded, settings)
+    return PruningVectorEnv(loaded, requests, num_envs=num_envs, **complete)
 
 
 def _load(
@@ -52,8 +67,38 @@ def _load(
     return loaded, prompts
 
 
-def _with_cache(settings: dict[str, Any]) -> dict[str, Any]:
-    """References are kept between runs unless the caller brings a cache."""
+def complete_settings(generator: Generator, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with names replaced by objects, and with what the reward needs.
+
+    References are kept between runs unless the caller brings a cache. The predecessor's rewards
+    get its own figures unless the caller brings scorers.
+
+    Raises:
+        ConfigError: a figure of the reward that cannot be computed here.
+    """
+    settings = dict(settings)
     if settings.get("reference_cache") is None:
-        settings = settings | {"reference_cache": ReferenceCache(cache_folder() / "references")}
+        settings["reference_cache"] = ReferenceCache(cache_folder() / "references")
+    scorers = settings.get("scorers") or _FIGURES.get(settings.get("reward", ""), ())
+    if scorers and isinstance(scorers[0], str):
+        settings["scorers"] = _named_scorers(scorers)
+    if isinstance(settings.get("latency_table"), (str, Path)):
+        from agents.latency import LatencyTable
+
+        settings["latency_table"] = LatencyTable(settings["latency_table"], generator)
     return settings
+
+
+# LPIPS through VGG, as in the predecessor's training.
+_FIGURES = {"v1": ("ms_ssim", "lpips"), "v2": ("ms_ssim", "lpips"), "v3": ("dreamsim",)}
+
+
+def _named_scorers(names: Sequence[str]) -> list[Any]:
+    from eval.metrics.registry import MetricSettings, make_metrics
+
+    found, not_computed = make_metrics(names, MetricSettings(lpips_net="vgg"))
+    if not_computed:
+        raise ConfigError(
+            "; ".join(f"{name} cannot be computed: {why}" for name, why in not_computed.items())
+        )
+    return list(found)

@@ -1,11 +1,13 @@
 """Actions of a policy as decisions of a generator.
 
-Two encodings: `Discrete(n)` picks from a menu; `Box(-1, 1)` sets each field of the decision.
+Two encodings: `Discrete(n)` picks from a menu; `Box(-1, 1)` sets each field of the decision. The
+latter comes in three modes, which differ in where a ratio snaps to 0 or to skip.
 
 Glossary: B rows, n decisions of the menu, D fields of a decision.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +19,11 @@ from base.errors import ConfigError
 
 FULL_UP_TO = 0.05  # a ratio up to this one means that everything is computed
 SKIP_FROM = 0.95  # from this one on the stage is skipped
+BOX_SNAPS = {  # mode: (full up to, skip from)
+    "box": (FULL_UP_TO, SKIP_FROM),
+    "box_v1": (0.0, math.nextafter(0.95, 1)),  # the predecessor's first version
+    "box_exact": (0.0, 1.0),  # its later ones: only exactly 1 skips
+}
 
 
 class ActionEncoding(Protocol):
@@ -84,9 +91,17 @@ class BoxActions:
     With u = (a + 1) / 2, a ratio is u, where up to .05 means 0 (everything) and from .95 on means
     skip (for a stage that cannot be skipped: .95). A choice of k values is number floor(u * k),
     so that -1 is always the full value. Numbers outside of [-1, 1] are clipped.
+
+    Args:
+        space: the fields of a decision.
+        full_up_to: another bound than .05.
+        skip_from: another bound than .95.
     """
 
-    def __init__(self, space: DecisionSpace):
+    def __init__(
+        self, space: DecisionSpace, full_up_to: float = FULL_UP_TO, skip_from: float = SKIP_FROM
+    ):
+        self.full_up_to, self.skip_from = full_up_to, skip_from
         self.fields = space.fields
         self.menu = tuple(space.complete(entry) for entry in space.menu)
         self.space = spaces.Box(-1.0, 1.0, (len(self.fields),), np.float32)
@@ -108,39 +123,40 @@ class BoxActions:
         shares = (np.clip(values, -1.0, 1.0) + 1) / 2
         return [
             {
-                name: _value(field, float(share))
+                name: self._value(field, float(share))
                 for (name, field), share in zip(self.fields.items(), row, strict=True)
             }
             for row in shares
         ]
 
+    def _value(self, field: Any, share: float) -> Any:
+        """The value of a field at this share, 0 being the full value and 1 the cheapest."""
+        if not isinstance(field, Ratio):
+            return field.values[min(int(share * len(field.values)), len(field.values) - 1)]
+        if share <= self.full_up_to:
+            return 0.0
+        if share >= self.skip_from:
+            return SKIP if field.skippable else SKIP_FROM
+        return share
+
 
 def action_encoding(
     space: DecisionSpace, mode: str, menu: Sequence[Decision] | None = None
 ) -> ActionEncoding:
-    """The encoding of this mode, `discrete` or `box`; only the former takes a menu.
+    """The encoding of this mode, `discrete` or one of `BOX_SNAPS`; only the former takes a menu.
 
     Raises:
         ConfigError: another mode, or a menu that cannot be used.
     """
     if mode == "discrete":
         return DiscreteActions(space, menu)
-    if mode != "box":
-        raise ConfigError(f"action_mode is {mode!r}; expected 'discrete' or 'box'")
+    if mode not in BOX_SNAPS:
+        raise ConfigError(
+            f"action_mode is {mode!r}; expected one of {', '.join(('discrete', *BOX_SNAPS))}"
+        )
     if menu is not None:
-        raise ConfigError("a menu goes with action_mode='discrete'; this one is 'box'")
-    return BoxActions(space)
-
-
-def _value(field: Any, share: float) -> Any:
-    """The value of a field at this share, 0 being the full value and 1 the cheapest."""
-    if not isinstance(field, Ratio):
-        return field.values[min(int(share * len(field.values)), len(field.values) - 1)]
-    if share <= FULL_UP_TO:
-        return 0.0
-    if share >= SKIP_FROM:
-        return SKIP if field.skippable else SKIP_FROM
-    return share
+        raise ConfigError(f"a menu goes with action_mode='discrete'; this one is {mode!r}")
+    return BoxActions(space, *BOX_SNAPS[mode])
 
 
 def _numbers(

@@ -69,7 +69,9 @@ def load_position(core: PruningCore, saved: Mapping[str, Any]) -> np.ndarray:
         [(requests[row["index"]].with_seed(row["seed"]), row["preference"]) for row in rows]
     )
     complete = core.generator.decision_space.complete
-    state = core.run(episodes, [[complete(each) for each in row["decisions"]] for row in rows])
+    first = core.settings.first_controlled_stage
+    decisions = [[complete(each) for each in row["decisions"][first:]] for row in rows]
+    state = core.run(episodes, decisions, core.run_prefix(episodes))
     for episode, row in zip(episodes, rows, strict=True):
         episode.total_reward = row["total_reward"]
     core.order.restart(saved["seed"], saved["draws"])

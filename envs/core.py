@@ -16,15 +16,19 @@ from gymnasium.error import ResetNeeded
 from base.errors import ConfigError, DataError, GenerationError
 from envs.actions import action_encoding
 from envs.episode import Episode
-from envs.final_fidelity import final_fidelity
+from envs.final_fidelity import final_fidelity, quality
 from envs.generator import Generator, Request
-from envs.observation import VectorObservation
+from envs.latent_observation import LatentObservation
+from envs.observation import Observation, VectorObservation
 from envs.order import RequestOrder
+from envs.predecessor import FORMULAS
+from envs.prices import Prices
 from envs.references import ReferenceCache
 from envs.replacement import permitted
 from envs.replay import full_decisions, replay
 from envs.reward import REWARDS, check_finite
 from envs.settings import EnvSettings
+from envs.stage_reward import StageReward
 
 
 class Step(NamedTuple):
@@ -68,8 +72,23 @@ class PruningCore:
         self.actions = action_encoding(
             generator.decision_space, settings.action_mode, settings.menu
         )
-        self.observation = VectorObservation(generator)
+        self.observation: Observation = (
+            VectorObservation(generator)
+            if settings.obs_mode == "vector"
+            else LatentObservation(generator, settings.obs_mode)
+        )
         self.references = settings.reference_cache or ReferenceCache()
+        self.stage_reward: StageReward | None = None
+        if settings.reward in FORMULAS:
+            self.stage_reward = StageReward(
+                settings.reward, generator, self.references, settings.scorers
+            )
+        self.prices: Prices | None = None
+        if settings.cost == "latency":
+            assert settings.latency_table is not None
+            self.prices = Prices(
+                settings.latency_table, generator.decision_space, settings.first_controlled_stage
+            )
         self.order = RequestOrder(
             requests,
             settings.preference_range,
@@ -97,8 +116,7 @@ class PruningCore:
         fresh = self.new_episodes(
             [self.order.draw(option) for option in options or [{}] * len(rows)]
         )
-        prefix = full_decisions(self.generator, self.settings.first_controlled_stage)
-        state = self.run(fresh, [prefix] * len(rows))
+        state = self.run_prefix(fresh)
         going = [row for row in range(self.num_rows) if row not in rows]
         if going:
             self._check_started()
@@ -128,24 +146,24 @@ class PruningCore:
             raise ResetNeeded("the episode is over: call reset() before the next step()")
         episodes, stages = self.episodes, self.state.stage
         labels = [episode.request.label for episode in episodes]
-        decisions, replaced = permitted(
-            self.generator,
-            self.state,
-            self.actions.decode(actions, labels, stages),
-            self.actions.menu,
-            strict=self.settings.strict_actions,
-        )
+        decisions, replaced = self._decide(self.actions.decode(actions, labels, stages))
         costs = [float(cost) for cost in self.generator.cost(self.state, decisions)]
         state = self.generator.advance(self.state, decisions)
         ended = np.flatnonzero(state.done).tolist()
         outputs = self.generator.finish(state) if len(ended) else []
         figures = self._fidelity(outputs, [episodes[row] for row in ended])
 
-        saved = np.array([e.saving(cost) for e, cost in zip(episodes, costs, strict=True)])
-        quality = np.zeros(self.num_rows)
-        quality[ended] = next(iter(figures.values()), [])  # the primary figure comes first
-        preference = np.array([episode.preference for episode in episodes])
-        rewards = REWARDS[self.settings.reward](preference, saved, quality)
+        taken = zip(episodes, decisions, costs, strict=True)
+        saved = np.array([episode.saving(decision, cost) for episode, decision, cost in taken])
+        told: list[dict[str, Any]] = [{}] * self.num_rows
+        if self.stage_reward is None:
+            qualities = np.zeros(self.num_rows)
+            if ended:
+                qualities[ended] = quality(figures, self.settings.fidelity, self.settings.scorers)
+            preference = np.array([episode.preference for episode in episodes])
+            rewards = REWARDS[self.settings.reward](preference, saved, qualities)
+        else:
+            rewards, told = self.stage_reward(state, episodes, decisions, stages)
         check_finite("reward", rewards, labels, stages)
 
         infos: list[dict[str, Any]] = []
@@ -167,6 +185,8 @@ class PruningCore:
             infos[row].update(summary, episode_summary=dict(summary))
             if self.settings.keep_images:
                 infos[row]["image"] = np.array(outputs[place])
+        for info, own in zip(infos, told, strict=True):
+            info.update(own)  # the predecessor's names win; `episode_summary` has ours
         self.state = state
         return Step(rewards, state.done.copy(), infos)
 
@@ -204,26 +224,57 @@ class PruningCore:
                     f"decide with first_controlled_stage={first}"
                 )
             fixed = float(self.generator.fixed_cost(request))
-            episodes.append(Episode(request, preference, reference, stages, fixed))
+            episodes.append(Episode(request, preference, reference, stages, fixed, self.prices))
+        if self.stage_reward is not None:
+            self.stage_reward.prepare(episodes)
         return episodes
 
-    def run(self, episodes: Sequence[Episode], decisions: Sequence[Sequence[Any]]) -> Any:
-        """Generate these decisions from the start, enter them in the books, return the state."""
+    def run_prefix(self, episodes: Sequence[Episode]) -> Any:
+        """Take new episodes to their first decision; return the state."""
+        prefix = full_decisions(self.generator, self.settings.first_controlled_stage)
+        state = self.run(episodes, [prefix] * len(episodes))
+        self.observation.start(state, episodes)
+        return state
+
+    def run(
+        self, episodes: Sequence[Episode], decisions: Sequence[Sequence[Any]], state: Any = None
+    ) -> Any:
+        """Take these decisions, from `state` or from the start on, and enter them in the books."""
         requests = [episode.request for episode in episodes]
-        state, costs = replay(self.generator, requests, decisions)
+        state, costs = replay(self.generator, requests, decisions, state)
         for episode, taken, paid in zip(episodes, decisions, costs, strict=True):
             for decision, cost in zip(taken, paid, strict=True):
                 episode.record(decision, cost)
         return state
 
+    def _decide(self, wanted: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[bool]]:
+        """What each row does instead of what it wanted, and whether that is something else."""
+        if self.stage_reward is not None:
+            full = self.generator.decision_space.complete({})
+            wanted = [
+                full if self.stage_reward.forced(episode, int(stage)) else decision
+                for episode, stage, decision in zip(
+                    self.episodes, self.state.stage, wanted, strict=True
+                )
+            ]
+        return permitted(
+            self.generator,
+            self.state,
+            wanted,
+            self.actions.menu,
+            strict=self.settings.strict_actions,
+        )
+
     def _fidelity(self, outputs: Any, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
         if not episodes:
             return {}
         references = [episode.reference for episode in episodes]
+        labels = [episode.request.label for episode in episodes]
         try:
-            return final_fidelity(self.generator, outputs, references)
+            return final_fidelity(
+                self.generator, outputs, references, self.settings.scorers, labels
+            )
         except DataError as error:
-            labels = [episode.request.label for episode in episodes]
             raise GenerationError(f"final outputs of requests {labels}: {error}") from error
 
     def _latency(self, episode: Episode) -> dict[str, float]:
@@ -231,8 +282,9 @@ class PruningCore:
         if table is None:
             return {}
         full = full_decisions(self.generator, len(episode.stages))
+        asked = len(episode.stages) - self.settings.first_controlled_stage
         return {
-            "latency_ms": float(table.latency_ms(episode.request, episode.decisions)),
+            "latency_ms": float(table.latency_ms(episode.request, episode.decisions, asked)),
             "full_latency_ms": float(table.latency_ms(episode.request, full)),
         }
 

@@ -1,10 +1,15 @@
-"""How good final outputs are: measured, or looked up where a generator knows it already."""
+"""How good final outputs are: measured, or looked up where a generator knows it already.
+
+Glossary: n outputs, images [H, W, 3] uint8.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
+from base.errors import ConfigError
 from envs.generator import Generator
 from eval.fidelity import fidelity
 
@@ -17,14 +22,73 @@ class KnowsFidelity(Protocol):
         """[n] float64 for each figure, the primary one first."""
 
 
+class Scorer(Protocol):
+    """A further figure of images, such as LPIPS or CLIP; see `eval.metrics.protocol`."""
+
+    name: str
+    higher_is_better: bool
+    minimum_side: int
+
+    def __call__(
+        self, images: torch.Tensor, references: torch.Tensor | None, prompts: Sequence[str]
+    ) -> torch.Tensor:
+        """Measure [n, H, W, 3] uint8 images; [n] floats."""
+
+
 def final_fidelity(
-    generator: Generator, outputs: Sequence[Any], references: Sequence[np.ndarray]
+    generator: Generator,
+    outputs: Sequence[Any],
+    references: Sequence[np.ndarray],
+    scorers: Sequence[Scorer] = (),
+    labels: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Compare each output of `generator.finish` with its reference, see `eval.fidelity.fidelity`.
+
+    Args:
+        generator: made the outputs.
+        outputs: n of them.
+        references: the same with nothing pruned.
+        scorers: further figures, for images of one size; those that refuse it are left out.
+        labels: the prompts, for scorers.
 
     Returns:
         [n] float64 for each figure; the primary one, which rewards rest on, comes first.
     """
     if isinstance(generator, KnowsFidelity):
-        return generator.known_fidelity(outputs)
-    return fidelity(generator.output_kind, outputs, references)
+        figures = generator.known_fidelity(outputs)
+    else:
+        figures = fidelity(generator.output_kind, outputs, references)
+    if scorers and generator.output_kind != "image":
+        raise ConfigError(
+            f"scorers {[scorer.name for scorer in scorers]} look at images; this generator makes "
+            f"{generator.output_kind}"
+        )
+    if scorers:
+        images, others = (torch.from_numpy(np.stack(each)) for each in (outputs, references))
+        able = [scorer for scorer in scorers if scorer.minimum_side <= min(images.shape[1:3])]
+        figures |= {s.name: s(images, others, labels).double().numpy() for s in able}
+    return figures
+
+
+def quality(
+    figures: dict[str, np.ndarray], name: str | None, scorers: Sequence[Scorer]
+) -> np.ndarray:
+    """[n] the figure that rewards weigh: the more the better.
+
+    Args:
+        figures: [n] each, the primary one first.
+        name: of the figure; `None`: the primary one. One that falls as outputs improve (LPIPS)
+            counts as 1 - its value.
+        scorers: what the others were made by.
+
+    Raises:
+        ConfigError: there is no such figure.
+    """
+    name = next(iter(figures)) if name is None else name
+    if name not in figures:
+        raise ConfigError(
+            f"fidelity is {name!r}; there are the figures {', '.join(figures)}, and those of "
+            "scorers that are passed"
+        )
+    falls = any(scorer.name == name and not scorer.higher_is_better for scorer in scorers)
+    return 1 - figures[name] if falls else figures[name]

@@ -13,7 +13,7 @@ Values outside of their range are clipped to it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -24,6 +24,24 @@ from envs.generator import Generator
 from envs.reward import check_finite
 
 FEATURE_BOUND = 5.0
+
+
+class Observation(Protocol):
+    """How a policy sees a batch of rows."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns (of a vector) or channels (of codes), in order."""
+
+    @property
+    def space(self) -> spaces.Box:
+        """Of one row."""
+
+    def start(self, state: Any, episodes: Sequence[Episode]) -> None:
+        """Called once for new episodes, with the state before their first decision."""
+
+    def build(self, state: Any, episodes: Sequence[Episode]) -> np.ndarray:
+        """[B, ...] float32, new memory at each call."""
 
 
 class VectorObservation:
@@ -40,6 +58,9 @@ class VectorObservation:
             np.array([*shares, *[-FEATURE_BOUND] * len(features), 0.0], np.float32),
             np.array([*(1.0 for _ in shares), *[FEATURE_BOUND] * len(features), 1.0], np.float32),
         )
+
+    def start(self, state: Any, episodes: Sequence[Episode]) -> None:
+        """Nothing has to be remembered when episodes begin."""
 
     def build(self, state: Any, episodes: Sequence[Episode]) -> np.ndarray:
         """[B, O] float32, new memory at each call.

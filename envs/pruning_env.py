@@ -27,7 +27,8 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
 
     With `action_mode="box"`: `Box(-1, 1, (D,))`, one number for each field of a decision. With
     u = (a + 1) / 2 a ratio is u, where u <= .05 means 0 and u >= .95 means skip; a choice of k
-    values is number floor(u * k). Values beyond the bounds are clipped.
+    values is number floor(u * k). Values beyond the bounds are clipped. `"box_v1"` (skip above .95)
+    and `"box_exact"` (skip at 1) snap nothing else: so did the predecessor's versions.
 
     A decision that the generator forbids now (skipping its first stage, taking up guidance that was
     dropped) is replaced by the nearest allowed one: fewest fields changed, then nearest in cost;
@@ -45,11 +46,20 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | features | what the generator shows of itself, by `generator.feature_names` | -5 to 5 |
     | `preference` | the weight w of this episode | 0 to 1 |
 
+    With `obs_mode="v1"`, `"v2"`, `"v3"` or `"fixed"` it is instead a stack of the codes on the last
+    grid, for CNNs; channels are in `envs/latent_observation.py`.
+
     ## Rewards
     `pareto`: at each stage w x (full cost of the stage - its cost) / full cost of the request, and
     at the last one also (1 - w) x fidelity, the primary figure of the final output against its
     reference (the same request with nothing pruned): SSIM for images. Use gamma = 1: the return is
     then w x saved + (1 - w) x fidelity. The full cost includes what cannot be saved (text, decode).
+    With `cost="latency"` costs are milliseconds of the calibrated device, and each decision also
+    pays for the time that features and policy take; `spent` and `saved` count the same.
+
+    `v1`, `v2` and `v3` are the predecessor's (`envs/predecessor.py`): the last four stages can be
+    pruned, and the picture after each is compared with the unpruned one after the same stage. They
+    need figures as `scorers`, see `envs/stage_reward.py`.
 
     ## Starting State
     The next request of a seeded order (every request once an epoch, in a new permutation). The
@@ -67,24 +77,31 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     `action_replaced`. The last step, in addition: what `reset` told, the fidelity figures (`ssim`
     and `psnr` for images), `cost_flops`, `full_cost_flops`, `saved`, `return`, `decisions` and
     `costs_flops` of all stages, `latency_ms` and `full_latency_ms` if there is a table; all of
-    these once more together as `episode_summary`; `image` if `keep_images`.
+    these once more together as `episode_summary`; `image` if `keep_images`. Under rewards `v1` to
+    `v3` also `scale_index`, `prune_ratio`, `quality_score`, `speed_score`, `quality_reward`,
+    `speed_reward`, `total_reward`, `alpha`, `reward_components` and the figures of the step, of
+    which `psnr` is capped at 100 dB, not at 50 as in `episode_summary`.
 
     ## Arguments
     | argument | default | what |
     |---|---|---|
     | `generator` | | anything that follows `envs.generator.Generator` |
     | `requests` | | the list from which episodes are drawn; their keys must differ |
-    | `action_mode` | `"discrete"` | or `"box"` |
+    | `action_mode` | `"discrete"` | or `"box"`, `"box_v1"`, `"box_exact"` |
     | `menu` | `None` | decisions of the discrete actions; `None`: the generator's own menu |
     | `preference` | `0.5` | w: 0 only fidelity counts, 1 only compute; `(low, high)`: drawn anew |
-    | `reward` | `"pareto"` | name of the reward |
+    | `reward` | `"pareto"` | or `"v1"`, `"v2"`, `"v3"` |
+    | `fidelity` | `None` | the figure that `pareto` weighs; `None`: the primary one |
+    | `cost` | `"flops"` | or `"latency"`: by `latency_table` |
+    | `obs_mode` | `"vector"` | or `"v1"`, `"v2"`, `"v3"`, `"fixed"`: codes for CNNs |
+    | `scorers` | `()` | further figures of final images, such as LPIPS, in the last info |
     | `fresh_seeds` | `False` | draw a new seed each episode (each needs its own reference) |
     | `first_controlled_stage` | `1` | stages before it run in full inside `reset` |
     | `strict_actions` | `False` | raise where an action would be replaced |
     | `reference_cache` | `None` | an `envs.references.ReferenceCache`; `None`: in memory |
     | `shuffle` | `True` | `False`: requests in the order given |
     | `keep_images` | `False` | put the final image into the last info |
-    | `latency_table` | `None` | an object with `latency_ms(request, decisions)` |
+    | `latency_table` | `None` | milliseconds, see `agents.latency.LatencyTable` |
     | `render_mode` | `None` | `"rgb_array"`: `render()` gives the image as if it stopped here |
 
     ## Version History

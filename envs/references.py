@@ -11,7 +11,7 @@ import logging
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,31 @@ class ReferenceCache:
         self._memory_used = 0
         self._disk_used: int | None = None  # counted at the first write
 
-    def get(self, generator: Generator, requests: Sequence[Any]) -> list[np.ndarray]:
-        """The references of these requests, in order; those that are missing are made in batch."""
+    def get(
+        self,
+        generator: Generator,
+        requests: Sequence[Any],
+        make: Callable[[Generator, Sequence[Any]], Sequence[np.ndarray]] | None = None,
+        kind: str | None = None,
+    ) -> list[np.ndarray]:
+        """The references of these requests, in order; those that are missing are made in batch.
+
+        Args:
+            generator: makes the outputs.
+            requests: any number.
+            make: how one batch of arrays is made, if they are not the outputs with nothing pruned.
+            kind: names what `make` makes; by default the generator's `output_kind`.
+        """
+        make, kind = make or generate_full, kind or generator.output_kind
         found: dict[str, np.ndarray] = {}
         missing: dict[str, Any] = {}
         for request in requests:
             key = request.key
             if key in found or key in missing:
                 continue
-            output = self._memory.get((generator.fingerprint, generator.output_kind, key))
+            output = self._memory.get((generator.fingerprint, kind, key))
             if output is None:
-                output = self._read(generator, key)
+                output = self._read(generator.fingerprint, kind, key)
             if output is None:
                 missing[key] = request
             else:
@@ -81,44 +95,44 @@ class ReferenceCache:
         todo = list(missing.values())
         for start in range(0, len(todo), self.batch_size):
             batch = todo[start : start + self.batch_size]
-            for request, output in zip(batch, generate_full(generator, batch), strict=True):
+            for request, output in zip(batch, make(generator, batch), strict=True):
                 found[request.key] = output
-                self._write(generator, request.key, output)
+                self._write(generator.fingerprint, kind, request.key, output)
         return [found[request.key] for request in requests]
 
-    def _path(self, generator: Generator, key: str) -> Path | None:
+    def _path(self, fingerprint: str, kind: str, key: str) -> Path | None:
         if self.folder is None:
             return None
-        suffix = ".png" if generator.output_kind == "image" else ".npz"
-        name = hashlib.sha256(f"{generator.fingerprint}\0{key}".encode()).hexdigest()[:40]
+        suffix = ".png" if kind == "image" else ".npz"
+        name = hashlib.sha256(f"{fingerprint}\0{key}\0{kind}".encode()).hexdigest()[:40]
         return self.folder / (name + suffix)
 
-    def _remember(self, generator: Generator, key: str, output: np.ndarray) -> None:
+    def _remember(self, fingerprint: str, kind: str, key: str, output: np.ndarray) -> None:
         output.setflags(write=False)  # it is handed out again and again
-        self._memory[generator.fingerprint, generator.output_kind, key] = output
+        self._memory[fingerprint, kind, key] = output
         self._memory_used += output.nbytes
         while self._memory_used > self.memory_bytes:
             _, oldest = self._memory.popitem(last=False)
             self._memory_used -= oldest.nbytes
 
-    def _read(self, generator: Generator, key: str) -> np.ndarray | None:
-        path = self._path(generator, key)
+    def _read(self, fingerprint: str, kind: str, key: str) -> np.ndarray | None:
+        path = self._path(fingerprint, kind, key)
         if path is None or not path.is_file():
             return None
         try:
-            output = _load(path, identity=f"{generator.fingerprint} {key}")
+            output = _load(path, identity=f"{fingerprint} {key}")
         except _DAMAGE as error:
             logger.warning("reference %s is damaged (%s): it is made again", path, error)
             return None
-        self._remember(generator, key, output)
+        self._remember(fingerprint, kind, key, output)
         return output
 
-    def _write(self, generator: Generator, key: str, output: np.ndarray) -> None:
-        self._remember(generator, key, output)
-        path = self._path(generator, key)
+    def _write(self, fingerprint: str, kind: str, key: str, output: np.ndarray) -> None:
+        self._remember(fingerprint, kind, key, output)
+        path = self._path(fingerprint, kind, key)
         if path is None:
             return
-        identity = f"{generator.fingerprint} {key}"
+        identity = f"{fingerprint} {key}"
         try:
             if self._disk_used is None:
                 self._disk_used = sum(size for _, size, _ in self._files())

@@ -10,20 +10,25 @@ from envs.generator import Generator
 
 
 def replay(
-    generator: Generator, requests: Sequence[Any], decisions: Sequence[Sequence[Decision]]
+    generator: Generator,
+    requests: Sequence[Any],
+    decisions: Sequence[Sequence[Decision]],
+    state: Any = None,
 ) -> tuple[Any, list[list[float]]]:
     """Start these requests and take the given decisions, which may differ in number.
 
     Args:
         generator: makes the stages.
         requests: B requests.
-        decisions: for each of them its decisions, from its first stage on.
+        decisions: for each of them its decisions, from its first stage on, or from `state` on.
+        state: B rows to go on from.
 
     Returns:
         The state of the B rows, in order, and the cost of each stage taken, in FLOPs.
     """
     costs: list[list[float]] = [[] for _ in requests]
-    state = generator.begin(requests)
+    if state is None:
+        state = generator.begin(requests)
     rows = list(range(len(requests)))  # the rows of `state`
     parts, order = [], []
     for taken in range(max(map(len, decisions)) + 1):

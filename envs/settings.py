@@ -4,19 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any
 
 from base.decisions import Decision
 from base.errors import ConfigError
+from envs.final_fidelity import Scorer
+from envs.predecessor import FORMULAS
+from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
 
-
-class LatencyTable(Protocol):
-    """Milliseconds on one device, as calibrated."""
-
-    def latency_ms(self, request: Any, decisions: Sequence[Decision]) -> float:
-        """What the request takes under these decisions, one per stage, all fixed parts included."""
+OBSERVATIONS = ("vector", "v1", "v2", "v3", "fixed")
+COSTS = ("flops", "latency")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +30,10 @@ class EnvSettings:
     menu: Sequence[Decision] | None = None
     preference: float | tuple[float, float] = 0.5
     reward: str = "pareto"
+    fidelity: str | None = None
+    cost: str = "flops"
+    obs_mode: str = "vector"
+    scorers: Sequence[Scorer] = ()
     fresh_seeds: bool = False
     first_controlled_stage: int = 1
     strict_actions: bool = False
@@ -41,8 +44,19 @@ class EnvSettings:
     render_mode: str | None = None
 
     def __post_init__(self) -> None:
-        if self.reward not in REWARDS:
-            raise ConfigError(f"reward is {self.reward!r}; expected one of {sorted(REWARDS)}")
+        for name, known in (
+            ("reward", (*REWARDS, *FORMULAS)),
+            ("obs_mode", OBSERVATIONS),
+            ("cost", COSTS),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
+        if self.cost == "latency" and self.latency_table is None:
+            raise ConfigError(
+                "cost 'latency' needs a latency_table: measure one with 'prunegym calibrate'"
+            )
         if self.first_controlled_stage < 0:
             raise ConfigError(
                 f"first_controlled_stage is {self.first_controlled_stage}; expected 0 or more"

@@ -42,8 +42,9 @@ class InfinityGenerator:
         self.fingerprint = pipeline.fingerprint
         self.feature_names = feature_names(self.stepper.config.vae.codebook_dim)
         self.max_stages = self.stepper.num_stages
-        self._projection = text_projection(self.stepper.config.infinity.embed_dim)
         grid = self.stepper.tokenizer_grid(self.max_stages - 1)
+        self.latent_shape = (self.stepper.config.vae.codebook_dim, *grid)
+        self._projection = text_projection(self.stepper.config.infinity.embed_dim)
         self._decode_flops = decoder_flops(self.stepper.vae, grid)
         self.detail_features_flops = 2.0 * decoder_flops(self.stepper.vae, FEATURE_GRID)
         self._stages = lru_cache(maxsize=4096)(self._stages_for)
@@ -145,6 +146,10 @@ class InfinityGenerator:
     def features(self, state: GenerationState) -> np.ndarray:
         """[B, F] float32; columns in `infinity_backend/features.py`."""
         return state_features(state, self._projection)
+
+    def latent(self, state: GenerationState) -> tuple[np.ndarray, np.ndarray]:
+        """[B, d, H, W] float32 twice: the sum of codes before the last stage, and now."""
+        return state.previous_codes.cpu().numpy(), state.codes.cpu().numpy()
 
     def detail_features(self, state: GenerationState) -> np.ndarray:
         """[B, 2] what SkipVAR decides by, see `infinity_backend/high_frequency.py`.

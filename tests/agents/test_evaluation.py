@@ -15,12 +15,14 @@ REQUESTS = [ToyRequest(index) for index in range(9)]
 class TenMsAStage:
     """A latency table by a formula: a stage takes 10 ms, less its ratio."""
 
-    def latency_ms(self, request, decisions):
+    def latency_ms(self, request, decisions, asked=0):
         return sum(10 * (1 - decision["prune_ratio"]) for decision in decisions)
 
 
 class MeanDifference:
     name = "difference"
+    higher_is_better = False
+    minimum_side = 1
 
     def __call__(self, images, references, prompts):
         assert prompts == [request.label for request in REQUESTS]

@@ -14,14 +14,20 @@ def test_measures_every_stage_and_allowed_decision():
     seen = []
     table = measure_latency(GENERATOR, [REQUEST] * 2, repeats=3, warm_up=1, on_stage=seen.append)
     assert seen == ["2x2", "4x4", "8x8", "16x16"]
-    measured = [(row["stage"], row["decision"]["prune_ratio"]) for row in table["stages"]]
+    measured = [
+        (row["stage"], row["decision"]["guidance"], row["decision"]["prune_ratio"])
+        for row in table["stages"]
+    ]
     assert measured == [
-        (stage, ratio)
+        (stage, guidance, ratio)
         for stage in seen
+        for guidance in (True, False)
         for ratio in (0.0, 0.4, 0.7, 1.0)
         if (stage, ratio) != ("2x2", 1.0)
     ]
-    for row in [*table["stages"], table["begin"], table["features"], table["finish"]]:
+    others = [table[name] for name in ("begin", "features", "decision", "finish")]
+    assert table["decision"]["median_ms"] > table["features"]["median_ms"]
+    for row in [*table["stages"], *others]:
         assert 0 <= row["percentile_10_ms"] <= row["median_ms"] <= row["percentile_90_ms"]
     assert table["fingerprint"] == GENERATOR.fingerprint
     assert table["batch_size"] == 2
@@ -38,8 +44,9 @@ def write_table(folder, **changes):
         for stage in ("2x2", "4x4", "8x8", "16x16")
         for ratio, ms in ((0.0, 10.0), (0.4, 8.0), (0.8, 4.0), (1.0, 1.0))
     ]
-    table = {"format": 1, "fingerprint": GENERATOR.fingerprint, "begin": TIMES, "finish": TIMES}
-    return write_json(folder / "latency.json", table | {"stages": rows} | changes)
+    table = {"format": 2, "fingerprint": GENERATOR.fingerprint, "begin": TIMES, "finish": TIMES}
+    table |= {"stages": rows, "decision": TIMES | {"median_ms": 0.5}}
+    return write_json(folder / "latency.json", table | changes)
 
 
 def test_looks_up_and_interpolates(tmp_path):
@@ -50,6 +57,7 @@ def test_looks_up_and_interpolates(tmp_path):
     assert table.stage_ms("8x8", {"prune_ratio": 0.99, "guidance": True}) == 4.0
     decisions = [{}, {"prune_ratio": 0.4}, {"prune_ratio": 1.0}, {}]
     assert table.latency_ms(REQUEST, decisions) == pytest.approx(3 + 3 + 10 + 8 + 1 + 10)
+    assert table.latency_ms(REQUEST, decisions, asked=2) == pytest.approx(35 + 2 * 0.5)
 
 
 def test_what_was_not_measured_is_an_error(tmp_path):

@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import prunegym
-from base.errors import CheckpointError, DataError
+from base.errors import CheckpointError, ConfigError, DataError
 from tests.infinity_backend.tiny import PROMPTS, requests, tiny_generator
 
 ID = "prunegym/InfinityPruning-v0"
@@ -82,3 +82,18 @@ def test_the_command_line_explains_itself(capsys: pytest.CaptureFixture[str]) ->
     assert "no command 'destroy'" in capsys.readouterr().err
     code = prunegym.main(["generate", "--controller", "none", "--prompts", "x", "--out", "y"])
     assert code == 3 and "x does not exist" in capsys.readouterr().err
+
+
+def test_the_predecessors_rewards_get_their_figures() -> None:
+    env = gymnasium.make(
+        ID, generator=tiny_generator(), prompts=requests(1), reward="v2", obs_mode="v2"
+    )
+    env.reset(seed=0)
+    done = False
+    while not done:
+        _, _, done, _, info = env.step(1)
+    # small images and no ImageNet weights: both stand-ins are called by their own names
+    assert 0 < info["ssim"] <= 1 and info["lpips_standin"] > 0
+    assert "ms_ssim" not in info and "lpips" not in info
+    with pytest.raises(ConfigError, match="dreamsim cannot be computed"):
+        gymnasium.make(ID, generator=tiny_generator(), prompts=requests(1), reward="v3")

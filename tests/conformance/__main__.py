@@ -14,7 +14,8 @@ from tests.conformance.result import CaseResult
 SYSTEMS = {
     "infinity": "manifest.json with configs, cases and weights (safetensors)",
     "evaluation": "<case>/{orig,fast,rl}/ image folders with expected.json",
-    "predecessor": "dft_and_selection.{json,safetensors}, skipvar.json (images in ../eval_cases)",
+    "predecessor": "dft_and_selection.{json,safetensors}, env_traces.json, skipvar.json (images in "
+    "../eval_cases)",
     "fourm": "manifest_4m.json, manifest_egom2p.json, helpers.json, shapes of weights (*.json)",
 }
 

@@ -1,12 +1,15 @@
-"""The predecessor's and SkipVAR's own numbers: spectra, token selection, restoration, decisions.
+"""The predecessor's and SkipVAR's own numbers: spectra, token selection, restoration, decisions,
+and what its three environments observed and paid.
 
-Tolerances: spectra 3e-4, restored tokens 1e-6, features 1e-5, scores 1e-6; kept tokens in their
-order and classes exact.
+Tolerances: spectra 3e-4, restored tokens 1e-6, features 1e-5, scores 1e-6, rewards, figures and
+observations 1e-5 (decibels 1e-3); kept tokens in their order and classes exact.
 """
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +18,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from agents.skipvar import DecisionModel
+from envs.pruning_env import PruningEnv
 from infinity_backend.config import PruningConfig
 from infinity_backend.high_frequency import edge_difference, high_frequency_share
 from infinity_backend.pruning import gather, resize_tokens, scatter
 from infinity_backend.selection import SELECTIONS, Evidence
 from infinity_backend.spectrum import radial_spectrum
-from tests.conformance.checks import Checks
+from tests.conformance.checks import Checks, as_tensor
+from tests.conformance.predecessor_model import StandInGenerator, StandInRequest, scorers
 from tests.conformance.result import CaseResult
 
-FILES = "dft_and_selection.{json,safetensors}, skipvar.json (images in ../eval_cases)"
 METHODS = {"l2": "fastvar", "entropy": "entropy", "hybrid": "hybrid"}  # theirs: ours
+# where the recorded samples of observations were taken: channel, row, column
+SAMPLES = ((0, 0, 0), (5, 10, 20), (31, 63, 63), (32, 0, 0), (40, 33, 7), (63, 63, 63))
+ENVIRONMENTS = {"Infinity": "v1", "Infinity_v2": "v2", "Infinity_v3": "v3"}
 
 
 def run(folder: Path, only: re.Pattern[str] | None = None) -> list[CaseResult]:
@@ -112,9 +119,71 @@ def run_features(folder: Path, checks: Checks) -> None:
 
 
 def run_environments(folder: Path, checks: Checks) -> None:
-    """The three old environments' own rewards and observations."""
-    if (folder / "env_traces.json").is_file():
-        checks.not_run("rewards v1, v2, v3", "the old reward presets are not part of this version")
+    """The three old environments, played again: rewards, infos and observations of every step."""
+    file = folder / "env_traces.json"
+    if not file.is_file():
+        return
+    recorded = json.loads(file.read_text(encoding="utf-8"))
+    for name, version in ENVIRONMENTS.items():
+        if name in recorded["versions"]:
+            env = make_environment(version, recorded["sides"])
+            for episode in recorded["versions"][name]["episodes"]:
+                replay_episode(env, version, episode, checks)
+
+
+def make_environment(version: str, sides: Sequence[int]) -> PruningEnv:
+    """Our environment in the form of one of theirs, on the stand-in that they were recorded on."""
+    return PruningEnv(
+        StandInGenerator(sides),
+        [StandInRequest.of("any")],
+        reward=version,
+        obs_mode=version,
+        action_mode="box_v1" if version == "v1" else "box_exact",
+        # v3 ran the stages before the last four inside reset; the others stepped through them
+        first_controlled_stage=max(0, len(sides) - 4) if version == "v3" else 0,
+        scorers=scorers(),
+    )
+
+
+def replay_episode(
+    env: PruningEnv, version: str, episode: Mapping[str, Any], checks: Checks
+) -> None:
+    """Take the recorded actions and compare every step.
+
+    A step whose observation is a text was made up by v2 when a reference was missing: the episode
+    ended there with reward 0. That is not reproduced, so only the start of such an episode counts.
+    """
+    request = StandInRequest.of(episode["prompt"])
+    checks.equal(f"{version} seed", torch.tensor(request.seed), torch.tensor(episode["base_seed"]))
+    observation, _ = env.reset(options={"request": request})
+    _compare_observation(f"{version} first observation", observation, episode["reset_obs"], checks)
+    for step in episode["steps"]:
+        if isinstance(step["obs"], str):
+            break
+        action = np.array([step["action"]], np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        _compare_observation(f"{version} observation", observation, step["obs"], checks)
+        checks.near(f"{version} reward", as_tensor(reward), as_tensor(step["reward"]), 1e-5)
+        ends = torch.tensor([terminated, truncated])
+        checks.equal(f"{version} end", ends, torch.tensor([step["terminated"], step["truncated"]]))
+        for name, expected in step["info"].items():
+            tolerance = 1e-3 if name == "psnr" else 1e-5
+            checks.near(f"{version} {name}", as_tensor(info[name]), as_tensor(expected), tolerance)
+
+
+def _compare_observation(
+    quantity: str, observation: np.ndarray, expected: Mapping[str, Any], checks: Checks
+) -> None:
+    shape = torch.tensor(observation.shape)
+    checks.equal(f"{quantity}: shape", shape, torch.tensor(expected["shape"]))
+    plane = torch.full(observation.shape[1:], expected["plane"])
+    checks.near(f"{quantity}: plane", as_tensor(observation[-1]), plane, 1e-5)
+    for name, block in (("mean_0_32", observation[:32]), ("mean_32_64", observation[32:64])):
+        if expected[name] is not None:
+            mean = torch.tensor(block.astype(np.float64).mean())
+            checks.near(f"{quantity}: {name}", mean, as_tensor(expected[name]), 1e-5)
+    samples = [float(observation[place]) for place in SAMPLES if place[0] < len(observation) - 1]
+    checks.near(f"{quantity}: samples", as_tensor(samples), as_tensor(expected["samples"]), 1e-5)
 
 
 def _read(path: Path) -> Tensor:

@@ -125,16 +125,35 @@ def test_documentation_names_every_column_argument_and_info() -> None:
 
 
 class Table:
-    """One millisecond a stage that is not skipped."""
+    """One millisecond a stage that is not skipped, half of one for the rest, .1 to decide."""
 
-    def latency_ms(self, request: Any, decisions: Any) -> float:
-        return sum(decision["prune_ratio"] < 1 for decision in decisions) + 0.5
+    fixed_ms, decision_ms = 0.5, 0.1
+
+    def stage_ms(self, stage: str, decision: Any) -> float:
+        return float(decision["prune_ratio"] < 1)
+
+    def latency_ms(self, request: Any, decisions: Any, asked: int = 0) -> float:
+        stages = sum(self.stage_ms("", decision) for decision in decisions)
+        return stages + self.fixed_ms + asked * self.decision_ms
 
 
 def test_latency_table() -> None:
     env = make(latency_table=Table())
-    _, _, infos = play(env, [0, SKIP], options={"request": 2})
-    assert infos[-1]["latency_ms"] == 2.5 and infos[-1]["full_latency_ms"] == 5.5
+    _, _, infos = play(env, [0, SKIP], options={"request": 2})  # five stages, four decided
+    assert infos[-1]["latency_ms"] == pytest.approx(2.9)
+    assert infos[-1]["full_latency_ms"] == 5.5
+
+
+def test_milliseconds_as_cost_and_the_policy_pays_for_itself() -> None:
+    env = make(latency_table=Table(), cost="latency", preference=1.0)
+    observations, rewards, infos = play(env, [0, SKIP], options={"request": 2})
+    # of 5.5 ms: one stage kept, three skipped, .1 ms to decide each of the four
+    assert rewards == pytest.approx([-0.1 / 5.5, *[0.9 / 5.5] * 3])
+    last = infos[-1]
+    assert last["saved"] == pytest.approx(1 - last["latency_ms"] / last["full_latency_ms"])
+    columns = dict(zip(env.observation_names, np.array(observations).T, strict=True))
+    np.testing.assert_allclose(columns["spent"], np.array([1, 2.1, 2.2, 2.3, 2.4]) / 5.5, rtol=1e-6)
+    assert last["cost_flops"] < last["full_cost_flops"]  # told as well
 
 
 def test_same_seed_same_everything_whatever_happens_between() -> None:
