@@ -28,6 +28,10 @@ TASK_SETTINGS = (
     "top_p",
     "top_k",
 )
+TOKENIZERS = tuple(
+    f"{name}_tok_id"
+    for name in ("rgb", "depth", "normal", "edges", "semseg", "clip", "dinov2", "imagebind")
+)
 RUN_SETTINGS: dict[str, Any] = {
     "model": None,
     "sr_model": None,
@@ -43,14 +47,17 @@ RUN_SETTINGS: dict[str, Any] = {
     "device": "auto",
     "dtype": "float32",
     "save_all_outputs": False,
+    "num_log_images": 100,
+    "parti_prompts_t5_embs": None,
+    **dict.fromkeys(TOKENIZERS),
 }
-# Settings of the published files that only concern turning tokens into pictures and watching runs.
+# Settings of the published files that nothing here needs: diffusion decoders are not part of this
+# package, and neither are services to watch runs.
 UNUSED = (
-    *(f"{name}_tok_id" for name in ("rgb", "depth", "normal", "edges", "semseg", "clip", "dinov2")),
-    *(f"{name}_tok_id" for name in ("imagebind", "dinov2_glob", "imagebind_glob", "sam_instance")),
+    *(f"{name}_tok_id" for name in ("dinov2_glob", "imagebind_glob", "sam_instance")),
     *("human_poses_tok_id", "detokenizer_steps", "controlnet_id", "activate_controlnet"),
     *("controlnet_guidance_scale", "controlnet_cond_scale", "image_size", "image_size_metrics"),
-    *("num_log_images", "num_workers", "pin_mem", "dist_gen", "parti_prompts_t5_embs"),
+    *("num_workers", "pin_mem", "dist_gen"),
 )
 
 
@@ -65,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         + "; of the chain: "
         + ", ".join(TASK_SETTINGS)
         + "; the latter with sr_ before them for higher resolution.\nTokens are written as .npy, "
-        "text as .txt; pictures need tokenizers that are not part of this package.",
+        "text as .txt, pictures as .png where NAME_tok_id is a vector quantizer that runs here.",
     )
     for short, name, what in (
         ("-c", "--config", "model settings"),
@@ -168,9 +175,11 @@ def run(settings: dict[str, Any]) -> int:
     from base.errors import ConfigError, DataError
     from commands.progress import progress_bar
     from commands.wiring import choose_device
+    from fourm_backend.chain import Chain
     from fourm_backend.checkpoints import load_model
     from fourm_backend.datasets import open_dataset
-    from fourm_backend.run import Chain, Run, dtype_of, share_of_rank
+    from fourm_backend.detokenize import SETTINGS, Detokenizers
+    from fourm_backend.run import Run, dtype_of, share_of_rank
     from fourm_backend.task import Task
     from fourm_backend.text import load_text_tokenizer
 
@@ -187,6 +196,9 @@ def run(settings: dict[str, Any]) -> int:
         count = settings[name]
         if count is not None and (type(count) is not int or count < 1):
             raise ConfigError(f"{name} is {count!r}; expected a whole number from 1")
+    shown = settings["num_log_images"]
+    if shown != "all" and (type(shown) is not int or shown < 0):
+        raise ConfigError(f"num_log_images is {shown!r}; expected a whole number from 0, or all")
     if not settings["model"]:
         raise ConfigError("model is missing: a folder, a file, or the name of a model on the hub")
     task = Task.from_values({name: settings.get(name) for name in TASK_SETTINGS})
@@ -199,6 +211,16 @@ def run(settings: dict[str, Any]) -> int:
         if values["cond_domains"] is None:
             values["cond_domains"] = [*sorted(task.cond_domains), *task.target_domains]
         finer = Chain(load_model(settings["sr_model"], device, dtype), Task.from_values(values))
+    items = open_dataset(
+        settings["data_path"],
+        task.cond_domains,
+        model.config.inputs,
+        tokenizer,
+        settings["num_samples"],
+        settings["parti_prompts_t5_embs"],
+    )
+    shown = settings["num_log_images"]
+    sources = {key: settings[name] for key, name in SETTINGS.items() if settings[name]}
     folder = Path(settings["output_dir"]) / str(settings["data_name"])
     name = f"{settings['name']}--{settings['sr_name']}" if finer else str(settings["name"])
     work = Run(
@@ -209,10 +231,8 @@ def run(settings: dict[str, Any]) -> int:
         settings["seed"],
         settings["num_variations"],
         bool(settings["save_all_outputs"]),
-    )
-    inputs = model.config.inputs
-    items = open_dataset(
-        settings["data_path"], task.cond_domains, inputs, tokenizer, settings["num_samples"]
+        Detokenizers(sources, device),
+        frozenset(item.index for item in items[: None if shown == "all" else shown]),
     )
     mine = [each for each in share_of_rank(items, rank, world_size) if not work.is_done(each)]
     failed: list[str] = []

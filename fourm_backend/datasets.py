@@ -43,6 +43,7 @@ def open_dataset(
     modalities: Mapping[str, Modality],
     text_tokenizer: Any,
     num_samples: int | None = None,
+    t5_vectors: str | None = None,
 ) -> list[Item]:
     """List a data set; files are read when their turn comes.
 
@@ -52,6 +53,8 @@ def open_dataset(
         modalities: the model's inputs.
         text_tokenizer: for texts.
         num_samples: so many of them, chosen at random but always the same; None takes all.
+        t5_vectors: an `.npz` with `emb` [n, T, E] and `mask_valid` [n, T] for the n prompts of a
+            table, where `t5_caption` is a condition.
 
     Raises:
         ConfigError: settings that do not fit together.
@@ -71,7 +74,7 @@ def open_dataset(
         )
     assert path is not None
     if Path(path).suffix == ".tsv":
-        items = _table(Path(path), conditions, modalities, text_tokenizer)
+        items = _table(Path(path), conditions, modalities, text_tokenizer, t5_vectors)
     else:
         items = _folder(Path(path), conditions, modalities, text_tokenizer)
     if num_samples is not None and num_samples < len(items):
@@ -81,10 +84,16 @@ def open_dataset(
 
 
 def _table(
-    path: Path, conditions: Sequence[str], modalities: Mapping[str, Modality], tokenizer: Any
+    path: Path,
+    conditions: Sequence[str],
+    modalities: Mapping[str, Modality],
+    tokenizer: Any,
+    t5_vectors: str | None,
 ) -> list[Item]:
-    if list(conditions) != ["caption"]:
-        raise ConfigError(f"a table of prompts has captions only; cond_domains is {conditions}")
+    if not set(conditions) <= {"caption", "t5_caption"}:
+        raise ConfigError(
+            f"a table of prompts has caption and t5_caption only; cond_domains is {conditions}"
+        )
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -92,14 +101,42 @@ def _table(
         raise DataError(f"prompts {path} cannot be read: {error}") from None
     if not rows or "Prompt" not in rows[0]:
         raise DataError(f"prompts {path}: expected a header with a column 'Prompt', and rows")
-    return [
-        Item(index, row["Prompt"], partial(_caption, row["Prompt"], modalities, tokenizer))
-        for index, row in enumerate(rows)
-    ]
+    vectors: dict[str, np.ndarray] = {}
+    if "t5_caption" in conditions:
+        vectors = _vectors_of_table(t5_vectors, len(rows))
+
+    def read(index: int) -> Inputs:
+        text, inputs = rows[index]["Prompt"], {}
+        for name in conditions:
+            if name == "caption":
+                inputs[name] = _text(text, modalities[name], tokenizer)
+            else:
+                each = {key: value[index] for key, value in vectors.items()}
+                inputs[name] = _vectors(each, modalities[name])
+                codes = torch.tensor([[ord(letter) for letter in text]])
+                inputs[name] = {**inputs[name], "ascii_tensor": codes}
+        return inputs
+
+    return [Item(index, row["Prompt"], partial(read, index)) for index, row in enumerate(rows)]
 
 
-def _caption(text: str, modalities: Mapping[str, Modality], tokenizer: Any) -> Inputs:
-    return {"caption": _text(text, modalities["caption"], tokenizer)}
+def _vectors_of_table(path: str | None, count: int) -> dict[str, np.ndarray]:
+    """Text vectors of all prompts, checked against their number."""
+    if path is None:
+        raise ConfigError(
+            "parti_prompts_t5_embs is missing: t5_caption needs an .npz with emb and mask_valid"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            vectors = {name: arrays[name] for name in ("emb", "mask_valid")}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"parti_prompts_t5_embs {path} cannot be read: {error}") from None
+    if any(len(value) != count for value in vectors.values()):
+        raise DataError(
+            f"parti_prompts_t5_embs {path} is of {len(vectors['emb'])} prompts; the table has "
+            f"{count}"
+        )
+    return vectors
 
 
 def _folder(
@@ -162,11 +199,7 @@ def read_condition(path: Path, modality: Modality, tokenizer: Any) -> dict[str, 
         return _text(text, modality, tokenizer)
     if modality.kind == "sequence_embeddings":
         with np.load(path, allow_pickle=False) as arrays:
-            vectors, valid = arrays["emb"], arrays["mask_valid"]
-        vectors = torch.from_numpy(vectors.reshape(-1, modality.channels)).float()
-        vectors = vectors[: modality.max_length]
-        used = torch.from_numpy(valid.reshape(-1).astype(bool))[: len(vectors)]
-        return full_input(modality, {"tensor": vectors[None], "mask_valid": used[None]})
+            return _vectors(arrays, modality)
     ids = np.load(path, allow_pickle=False)
     ids = ids if ids.size == modality.num_positions else ids[0]  # the first crop
     if ids.size != modality.num_positions or ids.min() < 0 or ids.max() >= modality.vocab_size:
@@ -175,6 +208,13 @@ def read_condition(path: Path, modality: Modality, tokenizer: Any) -> dict[str, 
             f"{modality.num_positions} below {modality.vocab_size}"
         )
     return full_input(modality, {"tensor": torch.from_numpy(ids.reshape(1, -1).astype(np.int64))})
+
+
+def _vectors(arrays: Mapping[str, np.ndarray], modality: Modality) -> dict[str, Tensor]:
+    vectors = torch.from_numpy(arrays["emb"].reshape(-1, modality.channels)).float()
+    vectors = vectors[: modality.max_length]
+    used = torch.from_numpy(arrays["mask_valid"].reshape(-1).astype(bool))[: len(vectors)]
+    return full_input(modality, {"tensor": vectors[None], "mask_valid": used[None]})
 
 
 def pixels(image: Image.Image, modality: Modality) -> Tensor:

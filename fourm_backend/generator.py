@@ -81,6 +81,11 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
                     f"{name!r} is text: its steps cannot be controlled, because what they cost is "
                     "known only afterwards. Make it with fourm_backend.generate.generate"
                 )
+        if task.multi_guided:
+            raise ConfigError(
+                "cfg_scales has a weight for each condition; steps under control take one number "
+                "a target"
+            )
         unknown = [name for name in task.cond_domains if name not in model.config.inputs]
         if unknown:
             known = sorted(model.config.inputs)

@@ -1,50 +1,36 @@
 """A data set through a chain, and through a second one for higher resolution; files on the way.
 
-Layout: `OUT/targets/MODALITY/INDEX_VARIATION.npy` (tokens) or `.txt` (text), with
-`save_all_outputs` also `OUT/conds/MODALITY/INDEX.npy` or `.txt`.
+| file | what |
+|---|---|
+| `OUT/targets/MODALITY/INDEX_VARIATION.npy` or `.txt` | tokens, text |
+| the same with `.png` | what the tokens show, where a tokenizer is at hand |
+| `OUT/plots/INDEX.jpg` | conditions in the first column, then a column a variation |
+| `OUT/plots/INDEX_srVARIATION.jpg` | what the second chain was given, and what it made |
+| `OUT/conds/MODALITY/INDEX.npy`, `.txt` or `.png` | with `save_all_outputs`: what was given |
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image
 
 from base.errors import ConfigError
 from base.files import write_atomic
+from fourm_backend.chain import Chain
 from fourm_backend.datasets import Item
-from fourm_backend.generate import Made, empty_targets, generate
+from fourm_backend.detokenize import Detokenizers
+from fourm_backend.generate import Made
 from fourm_backend.modalities import IMAGE_LIKE, TEXT_LIKE, Modality
-from fourm_backend.model import FourM
+from fourm_backend.plots import Cell, save_grid
 from fourm_backend.samples import expand_to_batch, full_input
-from fourm_backend.sampling import SiteNoise, generate_seed
+from fourm_backend.sampling import generate_seed
+from fourm_backend.shown import pixels, printable, show, text_of
 from fourm_backend.state import Entry
-from fourm_backend.task import Task
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A model and what is done with it."""
-
-    model: FourM
-    task: Task
-
-    def __post_init__(self) -> None:
-        self.task.schedule(self.model.config.outputs)  # refuses settings that do not fit, early
-
-    def run(self, conditions: Made, seeds: Sequence[int], text_tokenizer: Any) -> Made:
-        """Make the targets, one row a seed, of conditions with as many rows."""
-        schedule = self.task.schedule(self.model.config.outputs)
-        counts = zip(self.task.target_domains, self.task.tokens_per_target, strict=True)
-        lengths = {name: count for name, count in counts if count is not None}
-        sample = empty_targets(self.model, conditions, schedule, lengths, rows=len(seeds))
-        filters = self.task.top_k, self.task.top_p
-        noise = SiteNoise(seeds)
-        return generate(self.model, sample, schedule, *filters, text_tokenizer, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,8 @@ class Run:
         seed: of everything; what a sample gets depends on it, its number and the variation only.
         variations: how often each sample is drawn, in one batch.
         save_all_outputs: also write the conditions.
+        detokenizers: tokenizers that make pictures of tokens.
+        plotted: numbers of the samples that get plots.
     """
 
     base: Chain
@@ -68,6 +56,8 @@ class Run:
     seed: int
     variations: int
     save_all_outputs: bool
+    detokenizers: Detokenizers = field(default_factory=lambda: Detokenizers({}))
+    plotted: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         texts = [name for name, entry in self.targets.items() if entry.type in TEXT_LIKE]
@@ -97,11 +87,20 @@ class Run:
 
     def is_done(self, item: Item) -> bool:
         """Whether every file of a sample is there."""
-        return all(
-            self.path("targets", modality, f"{item.index:06d}_{variation}").is_file()
+        files = [
+            self.path("targets", modality, f"{item.index:06d}_{variation}")
             for modality in self.targets.values()
             for variation in range(self.variations)
-        )
+        ]
+        return all(file.is_file() for file in (*files, *self._plots(item)))
+
+    def _plots(self, item: Item) -> list[Path]:
+        """The plots of a sample: the first chain's, then one a variation of the second's."""
+        if item.index not in self.plotted:
+            return []
+        again = range(self.variations if self.super_resolution is not None else 0)
+        names = [f"{item.index:06d}", *(f"{item.index:06d}_sr{each}" for each in again)]
+        return [self.folder / "plots" / f"{name}.jpg" for name in names]
 
     def path(self, part: str, modality: Modality, name: str) -> Path:
         """The file of one modality of one sample."""
@@ -119,36 +118,71 @@ class Run:
         many: Made = dict(expand_to_batch(given, self.variations))
         made = self.base.run(many, seeds, self.text_tokenizer)
         outputs = {name: made[name] for name in self.base.task.target_domains}
+        given_again: Made = {}
+        finer: Made = {}
         if self.super_resolution is not None:
             second = self.super_resolution
             known = {**many, **outputs}
-            inputs = {
+            given_again = {
                 name: _finished(second.model.config.inputs[name], known[name])
                 for name in second.task.cond_domains
             }
-            finer = second.run(inputs, seeds, self.text_tokenizer)
-            outputs |= {name: finer[name] for name in second.task.target_domains}
+            all_made = second.run(given_again, seeds, self.text_tokenizer)
+            finer = {name: all_made[name] for name in second.task.target_domains}
         if self.save_all_outputs:
             for name, entry in given.items():
                 modality = self.base.model.config.inputs[name]
-                if "float" not in str(entry["tensor"].dtype):
+                if modality.type != "seq_emb":  # vectors came from a file, and go nowhere
                     self._write("conds", modality, f"{item.index:06d}", entry, 0)
-        for name, entry in outputs.items():
+        for name, entry in {**outputs, **finer}.items():
             for row in range(self.variations):
                 self._write("targets", self.targets[name], f"{item.index:06d}_{row}", entry, row)
+        for path, columns in zip(
+            self._plots(item),
+            self._columns(given, outputs, given_again, finer),
+            strict=False,  # no path, no plot
+        ):
+            save_grid(path, columns)
+
+    def _columns(
+        self, given: Made, outputs: Made, given_again: Made, finer: Made
+    ) -> Iterator[list[list[Cell]]]:
+        """The columns of each plot, in the order of `_plots`."""
+        rows = range(self.variations)
+        made = [self._cells(self.base, outputs, row) for row in rows]
+        yield [self._cells(self.base, given, 0, "given"), *made]
+        if self.super_resolution is not None:
+            for row in rows:
+                yield [
+                    self._cells(self.super_resolution, part, row) for part in (given_again, finer)
+                ]
+
+    def _cells(self, chain: Chain, entries: Made, row: int, title: str = "") -> list[Cell]:
+        """What one column of a plot shows."""
+        cells = []
+        for number, (name, entry) in enumerate(entries.items()):
+            modality = chain.model.config.modalities[name]
+            shown = show(modality, entry, row, self.text_tokenizer, self.detokenizers)
+            cells.append((f"{title or row}.{number}: {printable(name)}", shown))
+        return cells
 
     def _write(self, part: str, modality: Modality, name: str, entry: Entry, row: int) -> None:
         path = self.path(part, modality, name)
-        ids: Tensor = entry["tensor"][row]
-        write: Callable[[Path], Any]
         if modality.type in TEXT_LIKE:
-            shown = ids[~entry["input_mask"][row]].tolist()
-            text = self.text_tokenizer.decode(shown, skip_special_tokens=False)
-            text = text.removesuffix("[EOS]").strip()
-            write = partial(Path.write_text, data=text + "\n", encoding="utf-8")
+            text = text_of(entry, row, self.text_tokenizer) + "\n"
+            write_atomic(path, partial(Path.write_text, data=text, encoding="utf-8"))
+            return
+        picture: np.ndarray | None
+        if modality.kind == "image_pixels":
+            picture = pixels(entry["tensor"][row])
         else:
-            write = partial(_save_array, ids.reshape(modality.grid).cpu().numpy())
-        write_atomic(path, write)
+            tokens = entry["tensor"][row].reshape(modality.grid).cpu().numpy()
+            picture = self.detokenizers.picture(modality, tokens)
+        if picture is not None:
+            image = Image.fromarray(picture)
+            write_atomic(path.with_suffix(".png"), partial(image.save, format="PNG"))
+        if modality.kind != "image_pixels":  # last: it says that the sample is done
+            write_atomic(path, partial(_save_array, tokens))
 
 
 def _finished(modality: Modality, entry: Entry) -> Entry:

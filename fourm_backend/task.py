@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from base.errors import ConfigError, DataError
+from fourm_backend.guidance import Scale
 from fourm_backend.modalities import IMAGE_LIKE, Modality
 from fourm_backend.schedule import Step, build_chained_generation_schedules
 
@@ -32,7 +33,9 @@ _PER_TARGET = (
 class Task:
     """Settings of a chain; names and meanings are those of the published YAML files.
 
-    Every list has one entry a target; see `build_chained_generation_schedules`.
+    Every list has one entry a target; see `build_chained_generation_schedules`. An entry of
+    `cfg_scales` may itself be a list, with one weight for each condition; later targets have one
+    weight more for each finished target before them.
     """
 
     cond_domains: tuple[str, ...]
@@ -43,7 +46,7 @@ class Task:
     token_decoding_schedules: tuple[str | None, ...]
     temps: tuple[float, ...]
     temp_schedules: tuple[str, ...]
-    cfg_scales: tuple[float, ...]
+    cfg_scales: tuple[Scale, ...]
     cfg_schedules: tuple[str, ...]
     cfg_grow_conditioning: bool = True
     top_p: float = 0.0
@@ -63,12 +66,35 @@ class Task:
                 f"top_p is {self.top_p} and top_k {self.top_k}; expected top_p from 0 to 1 and "
                 "top_k from 0"
             )
-        for name, values in (("temps", self.temps), ("cfg_scales", self.cfg_scales)):
+        self._check_weights()
+        scales: list[float] = []
+        for scale in self.cfg_scales:
+            scales += scale if isinstance(scale, list) else [scale]
+        for name, values in (("temps", self.temps), ("cfg_scales", scales)):
             low = 0.0 if name == "temps" else -math.inf
             if not all(math.isfinite(value) and value >= low for value in values):
                 raise ConfigError(
                     f"{name} is {list(values)}; expected finite numbers"
                     + (" from 0" if name == "temps" else "")
+                )
+
+    @property
+    def multi_guided(self) -> bool:
+        """Whether guidance has a weight for each condition."""
+        return any(isinstance(scale, list) for scale in self.cfg_scales)
+
+    def _check_weights(self) -> None:
+        if not self.multi_guided:
+            return
+        for number, (target, scale) in enumerate(
+            zip(self.target_domains, self.cfg_scales, strict=True)
+        ):
+            wanted = len(self.cond_domains) + number
+            if not isinstance(scale, list) or len(scale) != wanted:
+                raise ConfigError(
+                    f"cfg_scales has {scale!r} for {target}; where one target has a list of "
+                    f"weights all have one, here of {wanted}: {list(self.cond_domains)} and the "
+                    f"{number} targets before it"
                 )
 
     @classmethod
@@ -226,6 +252,12 @@ def _float(name: str, item: Any) -> float:
     return float(_number(name, item))
 
 
+def _scale(name: str, item: Any) -> Scale:
+    if isinstance(item, (list, tuple)):
+        return [_float(name, weight) for weight in item]
+    return _float(name, item)
+
+
 def _word(name: str, item: Any) -> str:
     return str(item)
 
@@ -237,6 +269,6 @@ _READERS: dict[str, Any] = {
     "token_decoding_schedules": _word,
     "temps": _float,
     "temp_schedules": _word,
-    "cfg_scales": _float,
+    "cfg_scales": _scale,
     "cfg_schedules": _word,
 }

@@ -39,7 +39,7 @@ def cut_frames(padded: Tensor) -> Tensor:
 
 def picture_values(frames: np.ndarray) -> Tensor:
     """[B, 3, F, H, W] in -1 to 1 of frames [B, F, H, W, 3] uint8."""
-    return torch.from_numpy(frames).movedim(-1, 1).float() / 127.5 - 1.0
+    return torch.tensor(frames).movedim(-1, 1).float() / 127.5 - 1.0
 
 
 def pictures(values: Tensor) -> np.ndarray:

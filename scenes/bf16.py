@@ -23,14 +23,14 @@ class _Linear(torch.autograd.Function):
         ctx.biased = bias is not None
         out = flat @ low.T
         out = out.float() if bias is None else out + bias  # bfloat16 + float32 gives float32
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         flat, low = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])
         small = grad.bfloat16()
-        grad_x = (small @ low).float().view(*grads[0].shape[:-1], -1)
+        grad_x = (small @ low).float().view(*grads[0].shape[:-1], low.shape[1])
         grad_weight = (small.T @ flat).float()
         return grad_x, grad_weight, grad.sum(0) if ctx.biased else None
 

@@ -40,6 +40,13 @@ class TokenLossConfig:
     asked: int = 96
 
 
+def start_small(model: FourM) -> None:
+    """Small token tables: they are heads as well, whose first logits would be huge."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("token_emb.weight"):
+            torch.nn.init.normal_(parameter, std=0.02)
+
+
 def token_loss(
     model: FourM,
     tasks: Sequence[TokenTask],
@@ -67,7 +74,9 @@ def token_loss(
         parts = [whole(model, name, tokens[name]) for name in given]
         parts.append(some(model, task.target, tokens[task.target], order[:, :visible]))
         content, places = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
-        encoded, _ = model.encode(content + places, None)
+        encoded = content  # where nothing at all is visible
+        if content.shape[1]:
+            encoded, _ = model.encode(content + places, None)
         context = model.context_keys(model.context(encoded, places))
         decoder = model.target(task.target)
         queries = model.mask_token + decoder.fixed_places(1)[0][asked]

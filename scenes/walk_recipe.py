@@ -24,7 +24,7 @@ from fourm_backend.tokenizer import TokenizerSettings, VQTokenizer
 from fourm_backend.video import SLOT_FRAMES
 from scenes.bf16 import Bf16Linear
 from scenes.loop import LoopConfig, load_restart, train
-from scenes.train_tokens import TokenLossConfig, TokenTask, token_loss
+from scenes.train_tokens import TokenLossConfig, TokenTask, start_small, token_loss
 from scenes.train_vq import VQLossConfig, vq_loss
 from scenes.walk import SIDE
 from scenes.walk_data import MODALITIES, Walks, stored_walks
@@ -81,7 +81,7 @@ class WalkRecipeConfig:
     tok_cam: TokenizerConfig = field(
         default_factory=lambda: TokenizerConfig(128, 64, 1, LoopConfig(2000, 64, 2e-3))
     )
-    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(3000, 16, 2e-3))
+    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(2400, 16, 2e-3))
     vq_loss: VQLossConfig = field(default_factory=VQLossConfig)
     token_loss: TokenLossConfig = field(default_factory=TokenLossConfig)
 
@@ -125,7 +125,9 @@ class WalkRecipe:
         self.run_dir = Path(config.run_dir)
         torch.manual_seed(config.seed)
         self.parts: dict[str, nn.Module] = {name: config.tokenizer(name) for name in MODALITIES}
-        self.parts["transformer"] = FourM(config.model())
+        model = FourM(config.model())
+        start_small(model)
+        self.parts["transformer"] = model
 
     @cached_property
     def walks(self) -> Walks:

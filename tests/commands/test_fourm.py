@@ -83,6 +83,7 @@ def outputs(folder: Path) -> dict[str, Any]:
     return {
         str(path.relative_to(folder)): np.load(path) if path.suffix == ".npy" else path.read_text()
         for path in sorted(folder.rglob("*.*"))
+        if path.suffix in (".npy", ".txt")
     }
 
 
@@ -94,13 +95,18 @@ def test_the_documented_layout_and_going_on(files: dict[str, Path], tmp_path: Pa
     assert made["conds/caption/000000.txt"] == "a lake house\n"
     one, other = (made[f"targets/{GLOBAL[0]}/000000_{variation}.npy"] for variation in (0, 1))
     assert one.shape == (4, 4) and (one != other).any()
+    plots = [path.name for path in sorted((folder / "plots").iterdir())]
+    assert plots == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    with Image.open(folder / "plots/000000.jpg") as plot:
+        assert plot.width > plot.height  # conditions, and two variations
     (folder / f"targets/{GLOBAL[1]}/000001_1.npy").unlink()
+    (folder / "plots/000002.jpg").unlink()
     untouched = folder / f"targets/{GLOBAL[1]}/000000_1.npy"
     before = untouched.stat().st_mtime_ns
     assert run(files) == 0
     again = outputs(folder)
     assert all(np.array_equal(again[name], made[name]) for name in made)
-    assert untouched.stat().st_mtime_ns == before
+    assert untouched.stat().st_mtime_ns == before and (folder / "plots/000002.jpg").is_file()
 
 
 def test_processes_share_the_work_and_change_nothing(
@@ -135,6 +141,8 @@ def test_a_second_chain_and_text(files: dict[str, Path], tmp_path: Path, model: 
     assert run(files, "-src", str(tmp_path / "sr.yaml"), *more) == 0
     made = outputs(tmp_path / "out/data/base--sr")
     assert len(made) == 2 * 2 * 2 and isinstance(made["targets/caption/000001_1.txt"], str)
+    plots = sorted(path.name for path in (tmp_path / "out/data/base--sr/plots").iterdir())
+    assert plots == [f"00000{i}{part}.jpg" for i in (0, 1) for part in ("", "_sr0", "_sr1")]
 
 
 def test_nothing_given_at_all(files: dict[str, Path], tmp_path: Path) -> None:
@@ -156,6 +164,9 @@ def test_nothing_given_at_all(files: dict[str, Path], tmp_path: Path) -> None:
         (["--data_path", "parti_prompts"], "PartiPrompts.tsv"),
         (["--dtype", "int8"], "dtype"),
         (["--seed", "x"], "seed"),
+        (["--num_log_images", "some"], "num_log_images"),
+        (["--cond_domains", "t5_caption"], "parti_prompts_t5_embs"),
+        (["--cfg_scales", "[[1.0, 2.0], 3.0]"], "cfg_scales"),
     ],
 )
 def test_settings_that_cannot_be_used(files: dict[str, Path], more: list[str], told: str) -> None:
@@ -209,6 +220,24 @@ def test_a_bad_file_does_not_end_a_run(
     assert run(files, "--data_path", str(tmp_path / "set")) == 3
     assert "2 samples made" in capsys.readouterr().out
     assert len(outputs(tmp_path / "out/data/base")) == 2 * 2 * 2
+
+
+def test_prompts_with_vectors_and_weights_a_condition(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    valid = np.arange(9)[None] < np.array([[3], [9], [1]])
+    vectors = generator.normal(size=(3, 9, 4096)).astype(np.float32)
+    np.savez(tmp_path / "t5.npz", emb=vectors, mask_valid=valid)
+    more = ["--cond_domains", "caption-t5_caption", "--num_log_images", "1"]
+    more += ["--parti_prompts_t5_embs", str(tmp_path / "t5.npz")]
+    assert run(files, *more, "--cfg_scales", "[[2.0, 1.0], [2.0, 1.0, 3.0]]") == 0
+    folder = tmp_path / "out/data/base"
+    assert len(outputs(folder)) == 3 * 2 * 2
+    assert [path.name for path in (folder / "plots").iterdir()] == ["000000.jpg"]
+    np.savez(tmp_path / "t5.npz", emb=vectors[:2], mask_valid=valid[:2])
+    with pytest.raises(DataError, match="of 2 prompts"):
+        run(files, *more, "--name", "again")
 
 
 def test_boxes_as_text() -> None:

@@ -1,5 +1,6 @@
 """Generation beyond the recorded cases: ragged batches, unseeded guidance, text, wrong input."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor
 
 from base.errors import ConfigError, DataError, GenerationError
+from fourm_backend.chain import Chain
+from fourm_backend.decoding import ask, joined, read_contexts
 from fourm_backend.dense import generate_sam_dense
 from fourm_backend.generate import empty_targets, generate, generate_iter
+from fourm_backend.generator import FourMGenerator
 from fourm_backend.multi_guided import generate_multi_guided
 from fourm_backend.samples import continued_text
 from fourm_backend.sampling import SiteNoise, filter_logits
@@ -182,3 +186,94 @@ def test_hyphens_of_lists_and_of_numbers(text: Any, items: tuple[float, ...]) ->
 def test_settings_that_cannot_be_read_are_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         Task.from_values({"target_domains": "tok_clip@16-tok_rgb@16", name: value})
+
+
+def test_passes_of_equal_length_run_together_and_see_no_padding() -> None:
+    """Against each pass alone; rows without any context at all are the hard case."""
+    long, short = empty_sample(pixels(1), 0), empty_sample(pixels(2), 3)
+    for passes, groups in (
+        ([long, short], 1),
+        ([long, empty_sample(pixels(3), 14)], 2),
+        ([long, empty_sample(pixels(3), 16)], 2),
+    ):
+        contexts = read_contexts(MODEL, passes)
+        assert len(contexts) == groups
+        positions = torch.tensor([[3, 0, 9]])
+        made = [x for c in contexts for x in ask(MODEL, c, "tok_clip@16", positions)]
+        padded_together = ask(MODEL, joined(contexts), "tok_clip@16", positions)
+        for each, one, other in zip(passes, made, padded_together, strict=True):
+            (alone,) = ask(MODEL, read_contexts(MODEL, [each])[0], "tok_clip@16", positions)
+            torch.testing.assert_close(one, alone, atol=1e-5, rtol=0)
+            torch.testing.assert_close(other, alone, atol=1e-5, rtol=0)
+
+
+def empty_sample(entry: dict[str, Tensor], hidden: int) -> dict[str, Any]:
+    mask = entry["input_mask"].clone()
+    mask[:, :hidden] = True
+    return {"rgb@16": {**entry, "input_mask": mask}}
+
+
+@pytest.mark.parametrize("scheme", ["roar", "maskgit"])
+def test_one_weight_is_plain_guidance(scheme: str) -> None:
+    settings = {
+        "cond_domains": "caption",
+        "target_domains": "tok_clip@16",
+        "autoregression_schemes": scheme,
+        "decoding_steps": 3,
+        "cfg_schedules": "constant",
+    }
+    many = {k: torch.cat([v, v]) for k, v in caption(7, 8).items()}
+    weights = Task.from_values({**settings, "cfg_scales": [[2.5]]})
+    plain = Task.from_values({**settings, "cfg_scales": 2.5})
+    one, other = (Chain(MODEL, t).run({"caption": many}, [1, 2]) for t in (weights, plain))
+    assert weights.multi_guided and not plain.multi_guided
+    assert torch.equal(one["tok_clip@16"]["tensor"], other["tok_clip@16"]["tensor"])
+    assert (one["tok_clip@16"]["tensor"][0] != one["tok_clip@16"]["tensor"][1]).any()
+
+
+def test_weights_grow_with_the_chain_and_matter() -> None:
+    settings = {
+        "cond_domains": "caption-rgb@16",
+        "target_domains": "tok_clip@16-tok_rgb@16",
+        "autoregression_schemes": "roar",
+        "decoding_steps": 2,
+    }
+    given = {"caption": caption(7, 8), "rgb@16": pixels(1)}
+    made = []
+    for last in (0.0, 3.0):
+        scales = [[1.0, 2.0], [1.0, 1.0, last]]
+        task = Task.from_values({**settings, "cfg_scales": scales})
+        made.append(Chain(MODEL, task).run(given, [1]))
+    same = [torch.equal(made[0][n]["tensor"], made[1][n]["tensor"]) for n in task.target_domains]
+    assert same == [True, False]
+    with pytest.raises(ConfigError, match=r"cfg_scales.* of 3"):
+        Task.from_values({**settings, "cfg_scales": [[1.0, 2.0], [1.0, 1.0]]})
+    with pytest.raises(ConfigError, match="under control"):
+        FourMGenerator(MODEL, task)
+    text = {**settings, "target_domains": "caption", "cond_domains": "rgb@16"}
+    text |= {"autoregression_schemes": "autoregressive", "cfg_scales": [[2.0]]}
+    with pytest.raises(ConfigError, match="text"):
+        Chain(MODEL, Task.from_values(text))
+
+
+def test_dense_instances_of_several_pictures_are_those_of_each() -> None:
+    schedule = steps(
+        "caption",
+        autoregression_schemes="autoregressive",
+        cond_domains="rgb@16",
+        tokens_per_target=7,
+    )
+    rows = [pixels(1), pixels(2)]
+    both = {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+    def dense(given: dict[str, Tensor], seeds: list[int]) -> dict[str, Tensor]:
+        sample = empty_targets(MODEL, {"rgb@16": given}, schedule, {"caption": 7})
+        words = SimpleNamespace(get_vocab=lambda: {"[S_1]": 5, "[S_2]": 6})
+        arguments = (MODEL, sample, schedule, words, 3, "caption")
+        return dict(generate_sam_dense(*arguments, noise=SiteNoise(seeds))["caption"])
+
+    together = dense(both, [1, 2, 3, 4, 5, 6])
+    for row, seeds in enumerate(([1, 2, 3], [4, 5, 6])):
+        alone = dense(rows[row], seeds)["tensor"][0]
+        used = together["tensor"][row][~together["input_mask"][row]]
+        assert torch.equal(used, alone) and len(alone) > 3
