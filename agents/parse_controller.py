@@ -29,7 +29,7 @@ from agents.skipvar import SkipVarController
 from base.decisions import Ratio
 from base.errors import ConfigError
 from envs.generator import Generator
-from envs.settings import check_preference
+from envs.preference import check_preference
 
 KINDS = (
     "none, schedule:8:0.4,16:1.0, schedule:fastvar_default, policy:RUN_FOLDER, "

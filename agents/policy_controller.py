@@ -12,6 +12,8 @@ from agents.run_folder import POLICY_FOLDERS
 from base.decisions import Decision
 from base.errors import CheckpointError, ConfigError
 from envs.generator import Generator
+from envs.observation import preference_columns
+from envs.preference import between
 
 
 class PolicyController:
@@ -46,7 +48,6 @@ class PolicyController:
         self.flops_per_decision = count_actor_flops(policy)
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
-        self._preference_column = definition.observation.index("preference")
         low, high = float(np.min(definition.preference)), float(np.max(definition.preference))
         self.preference_range = (low, high)
         if preference is not None and not low <= preference <= high:
@@ -54,12 +55,12 @@ class PolicyController:
                 f"{name}: preference {preference:g}; this policy was trained for {low:g} to "
                 f"{high:g}. Choose one of these, or train with --environment.preference"
             )
-        self.preference = (low + high) / 2 if preference is None else preference
+        self.preference = between(low, high, 0.5) if preference is None else preference
 
     def decide(self, situation: Situation) -> list[Decision]:
         """Ask the policy once for all rows."""
         observation = situation.observe()
-        observation[:, self._preference_column] = self.preference
+        observation[:, -2:] = preference_columns(self.preference)
         actions, _ = self.policy.predict(observation, deterministic=True)
         labels = [request.label for request in situation.requests]
         return list(self._encoding.decode(actions, labels, situation.stage))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
@@ -25,7 +26,7 @@ from agents.parse_controller import parse_controller
 from agents.policy_controller import PolicyController
 from agents.policy_file import PolicyDefinition, save_policy
 from agents.ppo_settings import TrainSettings
-from agents.relative_return import RelativeReturn, earned_by
+from agents.relative_return import Earned, RelativeReturn, earned_by, earned_in_table
 from agents.run_folder import locked, start_or_resume
 from agents.standardised_input import StandardisedInput, observe_random_actions
 from agents.tensorboard import make_logger
@@ -121,9 +122,9 @@ def train(
             **vars(settings.environment),
         )
         learned_from: VecEnv = env
-        if settings.ppo.relative_to:
-            fixed = parse_controller(settings.ppo.relative_to, generator, requests[0])
-            learned_from = RelativeReturn(env, earned_by(fixed, generator, requests, cache))
+        if settings.ppo.relative_to or settings.ppo.in_compute:
+            earned = _earned(settings.ppo.relative_to, generator, requests, cache)
+            learned_from = RelativeReturn(env, earned, settings.ppo.in_compute)
         model = _make_model(learned_from, generator, settings)
         definition = _define_policy(env, generator, settings)
         controllers = [
@@ -160,7 +161,10 @@ def train(
             ]
             evaluation = found[len(found) // 2]
             # One policy serves all weights of its range: the best one is so on average.
-            score = float(np.mean([each.means["return"] for each in found]))
+            returns = np.array([each.means["return"] for each in found])
+            if settings.ppo.in_compute:
+                returns /= [controller.preference for controller in controllers]
+            score = float(returns.mean())
             best_before = max((entry["return"] for entry in evaluations), default=-math.inf)
             evaluations.append({"steps": model.num_timesteps, **evaluation.means, "return": score})
             if score > best_before:
@@ -231,10 +235,23 @@ def _make_model(env: VecEnv, generator: Generator, settings: TrainSettings) -> P
         policy_kwargs={
             "net_arch": list(ppo.net_arch),
             "features_extractor_class": StandardisedInput,
+            "optimizer_class": torch.optim.AdamW,
+            "optimizer_kwargs": {"weight_decay": ppo.weight_decay, "eps": 1e-5},
         },
         seed=settings.seed,
         device="cpu",  # the policy is tiny; and resuming is exact only there
     )
+
+
+def _earned(
+    fixed: str | list[str] | None, generator: Generator, requests: Sequence[Any], cache: Any
+) -> Earned | None:
+    """What the controllers that returns are relative to earn."""
+    if fixed == "table":
+        return earned_in_table(generator, requests)
+    names = [fixed] if isinstance(fixed, str) else fixed or []
+    controllers = [parse_controller(name, generator, requests[0]) for name in names]
+    return earned_by(controllers, generator, requests, cache) if controllers else None
 
 
 def _standardise_input(model: PPO, env: PruningVecEnv, settings: TrainSettings) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from base.errors import ConfigError
+from envs.preference import between
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,12 @@ class PPOSettings:
         value_coefficient: weight of the critic's loss.
         max_gradient_norm: gradients are cut to this length.
         net_arch: widths of the hidden layers of actor and critic.
-        relative_to: a fixed controller, such as `schedule:tail=[0.4,1]`, whose return on the same
-            request is subtracted while learning; see `agents/relative_return.py`.
+        relative_to: fixed controllers, such as `schedule:tail=[0.4,1]`: the most that one of them
+            earns on the same request is subtracted while learning. `table`: every schedule of the
+            decision table that is learned from.
+        in_compute: while learning, count returns in shares of compute, so that mistakes weigh
+            alike at all weights of a range. For both see `agents/relative_return.py`.
+        weight_decay: of the optimizer (AdamW), against learning requests by heart.
     """
 
     total_episodes: int = 3000
@@ -61,7 +66,9 @@ class PPOSettings:
     value_coefficient: float = 0.5
     max_gradient_norm: float = 0.5
     net_arch: tuple[int, ...] = (64, 64)
-    relative_to: str | None = None
+    relative_to: str | list[str] | None = None
+    in_compute: bool = False
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class TrainSettings:
         if not isinstance(weights, (tuple, list)):
             return (weights,)
         low, high = float(weights[0]), float(weights[-1])
-        return (low, (low + high) / 2, high) if low < high else (low,)
+        return (low, between(low, high, 0.5), high) if low < high else (low,)
 
     def plain(self) -> dict[str, Any]:
         """All settings by dotted name, as plain values for JSON."""

@@ -1,9 +1,13 @@
-"""Less noise for the learner: returns relative to what a fixed schedule earns on the same request.
+"""The same problem with less noise: what the learner is shown instead of the plain rewards.
 
-How hard a request is moves its return far more than any decision does. Subtracting what one fixed
-schedule would have earned takes that out. It is a constant of the request and the preference, so
-it changes nothing about which decisions are best, only how many episodes it takes to see it
-(a control variate; Sutton and Barto 2018, section 13.4).
+How hard a request is moves its return far more than any decision does. Subtracting the most that
+some fixed schedules would have earned on the same request takes that out. It is a constant of the
+request and the weight, so it changes nothing about which decisions are best, only how many
+episodes it takes to see it (a control variate; Sutton and Barto 2018, section 13.4).
+
+And at a small weight w a wrong decision costs little return, at a large one much, so that large
+weights would drown out small ones where they are learned together. Divided by w, returns are
+counted in shares of compute, and mistakes weigh alike at all weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,24 +19,39 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.controllers import Controller
 from agents.evaluation import evaluate_controller
+from base.errors import ConfigError
 from envs.generator import Generator
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
+from envs.tabulated import TableGenerator
+
+Earned = Mapping[str, np.ndarray]  # by request key [n, 2]: what n schedules save and keep
 
 
 class RelativeReturn(VecEnvWrapper):
-    """Subtracts the fixed schedule's return from the last reward of every episode.
+    """Subtracts what fixed schedules earn from the last reward of every episode.
 
     Infos are left as they are, so everything that is logged is the return itself.
 
     Args:
-        env: the batched environment.
-        earned: for each request key what the schedule saved, and its primary fidelity.
+        env: the batched environment, with the reward `pareto`.
+        earned: for each request key [n, 2] what each of n schedules saved, and its primary
+            fidelity; the best of them at the weight of the episode is subtracted. None: nothing is.
+        in_compute: divide rewards by the weight of their episode, which must be above 0.
+
+    Raises:
+        ConfigError: weights that reach 0 and are to be divided by.
     """
 
-    def __init__(self, env: PruningVecEnv, earned: Mapping[str, tuple[float, float]]):
+    def __init__(self, env: PruningVecEnv, earned: Earned | None, in_compute: bool = False):
         super().__init__(env)
-        self.earned = earned
+        self.earned, self.in_compute = earned, in_compute
+        low = env.core.settings.preference_range[0]
+        if in_compute and low <= 0:
+            raise ConfigError(
+                f"ppo.in_compute divides returns by the preference, which reaches {low:g}; "
+                "expected a range that begins above 0"
+            )
 
     def reset(self) -> np.ndarray:
         """Start all rows."""
@@ -40,26 +59,50 @@ class RelativeReturn(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Take the step; rows that ended get their relative reward."""
+        assert isinstance(self.venv, PruningVecEnv)
+        weights = np.array([episode.preference for episode in self.venv.core.episodes])
         observations, rewards, dones, infos = self.venv.step_wait()
-        rewards = rewards.copy()
-        for row in np.flatnonzero(dones).tolist():
-            saved, fidelity = self.earned[infos[row]["key"]]
-            weight = infos[row]["preference"]
-            rewards[row] -= weight * saved + (1 - weight) * fidelity
-        return observations, rewards, dones, infos
+        rewards = rewards.astype(np.float64)
+        if self.earned is not None:
+            for row in np.flatnonzero(dones).tolist():
+                saved, fidelity = self.earned[infos[row]["key"]].T
+                rewards[row] -= (weights[row] * saved + (1 - weights[row]) * fidelity).max()
+        if self.in_compute:
+            rewards /= weights
+        return observations, rewards.astype(np.float32), dones, infos
 
 
 def earned_by(
-    controller: Controller,
+    controllers: Sequence[Controller],
     generator: Generator,
     requests: Sequence[Any],
     reference_cache: ReferenceCache,
     batch_size: int = 32,
-) -> dict[str, tuple[float, float]]:
-    """What a fixed controller saves and keeps on each request: its runs are made once."""
+) -> Earned:
+    """What fixed controllers save and keep on each request: their runs are made once."""
     # At preference 0 the return is the fidelity alone.
-    columns = evaluate_controller(
-        generator, controller, requests, reference_cache, 0.0, batch_size=batch_size
-    ).columns
-    pairs = zip(columns["saved"].tolist(), columns["return"].tolist(), strict=True)
-    return dict(zip([request.key for request in requests], pairs, strict=True))
+    pairs = []
+    for controller in controllers:
+        columns = evaluate_controller(
+            generator, controller, requests, reference_cache, 0.0, batch_size=batch_size
+        ).columns
+        pairs.append(np.stack([columns["saved"], columns["return"]], axis=1))
+    by_request = np.stack(pairs, axis=1)  # [N, n, 2]
+    return {request.key: row for request, row in zip(requests, by_request, strict=True)}
+
+
+def earned_in_table(generator: Generator, requests: Sequence[Any]) -> Earned:
+    """What every schedule of a table saves and keeps on each request.
+
+    Raises:
+        ConfigError: the generator is not a table.
+    """
+    if not isinstance(generator, TableGenerator):
+        raise ConfigError(
+            "ppo.relative_to: 'table' takes every schedule of a decision table, and the generator "
+            "is not one; use --generator table:FILE, or name schedules"
+        )
+    table = generator.table
+    fidelity = next(iter(table.figures.values()))
+    both = np.stack([1 - table.compute(), fidelity], axis=2)  # [N, L, 2]
+    return {request.key: both[request.row] for request in requests}

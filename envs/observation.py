@@ -8,6 +8,7 @@
 | `last_<field>` | last decision: ratio (1 = skip); place of a choice, 0 = full | 0 to 1 |
 | features | `generator.features`, by their own names | -5 to 5 |
 | `preference` | the weight w of this episode: 0 only fidelity counts, 1 only compute | 0 to 1 |
+| `price` | ln(w / (1 - w)): what compute is worth in fidelity | -7 to 7 |
 
 Values outside of their range are clipped to it.
 """
@@ -21,6 +22,7 @@ from gymnasium import spaces
 from base.decisions import Decision, Ratio
 from envs.episode import Episode
 from envs.generator import Generator
+from envs.preference import LOG_ODDS_BOUND, log_odds
 from envs.reward import check_finite
 
 FEATURE_BOUND = 5.0
@@ -44,6 +46,11 @@ class Observation(Protocol):
         """[B, ...] float32, new memory at each call."""
 
 
+def preference_columns(weight: float) -> tuple[float, float]:
+    """The last two columns of an observation under this weight."""
+    return weight, log_odds(weight)
+
+
 class VectorObservation:
     """Builds observations of one generator; `names` has one entry a column, in order."""
 
@@ -52,11 +59,15 @@ class VectorObservation:
         stages = [f"stage_{stage}" for stage in range(generator.max_stages)]
         books = ["spent", "saved", *(f"last_{name}" for name in generator.decision_space.fields)]
         features = generator.feature_names
-        self.names = (*stages, *books, *features, "preference")
+        self.names = (*stages, *books, *features, "preference", "price")
         shares = [0.0] * (len(stages) + len(books))
+
+        def bounds(sign: int) -> list[float]:
+            return [sign * FEATURE_BOUND] * len(features)
+
         self.space = spaces.Box(
-            np.array([*shares, *[-FEATURE_BOUND] * len(features), 0.0], np.float32),
-            np.array([*(1.0 for _ in shares), *[FEATURE_BOUND] * len(features), 1.0], np.float32),
+            np.array([*shares, *bounds(-1), 0.0, -LOG_ODDS_BOUND], np.float32),
+            np.array([*(1.0 for _ in shares), *bounds(1), 1.0, LOG_ODDS_BOUND], np.float32),
         )
 
     def start(self, state: Any, episodes: Sequence[Episode]) -> None:
@@ -75,7 +86,7 @@ class VectorObservation:
                 check_finite(f"feature {name!r}", column, labels, state.stage)
         one_hot = state.stage[:, None] == np.arange(self.generator.max_stages)
         books = [(e.spent, e.saved, *self._encode(e.decisions)) for e in episodes]
-        weights = [[episode.preference] for episode in episodes]
+        weights = [preference_columns(episode.preference) for episode in episodes]
         columns = np.concatenate(
             [one_hot & ~state.done[:, None], books, features, weights], axis=1, dtype=np.float32
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from base.errors import ConfigError
 from envs.generator import Request
-from envs.settings import check_preference
+from envs.preference import between, check_preference
 
 _ORDER, _EPISODE = 0, 1  # separate streams of one seed
 
@@ -99,7 +99,7 @@ class RequestOrder:
             self._permutation = stream.permutation(len(self.requests))
         request: Any = self.requests[self._permutation[position]]
         stream = np.random.default_rng((self.seed, _EPISODE, self.draws))
-        weight = self.low + (self.high - self.low) * float(stream.random())
+        weight = between(self.low, self.high, float(stream.random()))
         if self.fresh_seeds:
             request = request.with_seed(int(stream.integers(2**31)))
         self.draws += 1

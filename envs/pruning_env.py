@@ -45,6 +45,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `last_<field>` | last decision: ratio (1 = skip); place of a choice in its list | 0 to 1 |
     | features | what the generator shows of itself, by `generator.feature_names` | -5 to 5 |
     | `preference` | the weight w of this episode | 0 to 1 |
+    | `price` | ln(w / (1 - w)), what compute is worth in fidelity | -7 to 7 |
 
     With `obs_mode="v1"`, `"v2"`, `"v3"` or `"fixed"` it is instead a stack of the codes on the last
     grid, for CNNs; channels are in `envs/latent_observation.py`.
@@ -89,7 +90,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `requests` | | the list from which episodes are drawn; their keys must differ |
     | `action_mode` | `"discrete"` | or `"box"`, `"box_v1"`, `"box_exact"` |
     | `menu` | `None` | decisions of the discrete actions; `None`: the generator's own menu |
-    | `preference` | `0.5` | w: 0 only fidelity counts, 1 only compute; `(low, high)`: drawn anew |
+    | `preference` | `0.5` | w: 0 only fidelity counts, 1 only compute; `(low, high)`: in log-odds |
     | `reward` | `"pareto"` | or `"v1"`, `"v2"`, `"v3"` |
     | `fidelity` | `None` | the figure that `pareto` weighs; `None`: the primary one |
     | `cost` | `"flops"` | or `"latency"`: by `latency_table` |

@@ -1,15 +1,13 @@
 """What one environment, alone or in a batch, can be told when it is made."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any
 
 from base.decisions import Decision
 from base.errors import ConfigError
 from envs.final_fidelity import Scorer
 from envs.predecessor import FORMULAS
+from envs.preference import check_preference
 from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
@@ -74,18 +72,3 @@ class EnvSettings:
         if len(weights) not in (1, 2):
             raise ConfigError(f"preference is {self.preference!r}; expected w or (low, high)")
         return check_preference(weights[0]), check_preference(weights[-1])
-
-
-def check_preference(value: Any) -> float:
-    """Return the weight as a float.
-
-    Raises:
-        ConfigError: it is not a number from 0 to 1.
-    """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or math.isnan(value) or not 0 <= value <= 1:
-        raise ConfigError(
-            f"preference is {value!r}; expected a weight from 0 (only fidelity counts) "
-            "to 1 (only compute counts)"
-        )
-    return float(value)

@@ -10,7 +10,7 @@ from torch import Tensor
 from infinity_backend.bsq import resize, resize_area
 from infinity_backend.state import GenerationState
 
-TEXT_COLUMNS = 32
+TEXT_COLUMNS = 128  # at most; a wider pooled text is projected
 STATISTICS = (
     "codes_size",  # root of the mean square of the summed codes, times the root of d
     "codes_change",  # mean square of what the last stage added, times d
@@ -22,14 +22,24 @@ STATISTICS = (
 )
 
 
-def feature_names(bits: int) -> tuple[str, ...]:
-    """One name a column; `mean_<bit>` is the mean of the summed codes over the picture."""
+def feature_names(bits: int, width: int) -> tuple[str, ...]:
+    """One name a column; `mean_<bit>` is the mean of the summed codes over the picture.
+
+    Args:
+        bits: d.
+        width: C.
+    """
     means = (f"mean_{index}" for index in range(bits))
-    return (*STATISTICS, *means, *(f"text_{index}" for index in range(TEXT_COLUMNS)))
+    return (*STATISTICS, *means, *(f"text_{index}" for index in range(min(width, TEXT_COLUMNS))))
 
 
 def text_projection(width: int) -> Tensor:
-    """A fixed random projection of the pooled text, [C, TEXT_COLUMNS], the same everywhere."""
+    """What the pooled text is multiplied by, [C, at most TEXT_COLUMNS], the same everywhere.
+
+    A narrow text is taken whole; of a wide one, fixed random sums.
+    """
+    if width <= TEXT_COLUMNS:
+        return torch.eye(width)
     generator = torch.Generator().manual_seed(20260101)
     return torch.randn(width, TEXT_COLUMNS, generator=generator) / width**0.5
 

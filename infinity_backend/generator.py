@@ -40,7 +40,8 @@ class InfinityGenerator:
         self.pipeline = pipeline
         self.stepper = pipeline.stepper
         self.fingerprint = pipeline.fingerprint
-        self.feature_names = feature_names(self.stepper.config.vae.codebook_dim)
+        config = self.stepper.config
+        self.feature_names = feature_names(config.vae.codebook_dim, config.infinity.embed_dim)
         self.max_stages = self.stepper.num_stages
         grid = self.stepper.tokenizer_grid(self.max_stages - 1)
         self.latent_shape = (self.stepper.config.vae.codebook_dim, *grid)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from infinity_backend.features import STATISTICS, feature_names
+from infinity_backend.features import STATISTICS
 from infinity_backend.request import ImageRequest
 from tests.infinity_backend.tiny import PROMPTS, tiny_generator
 
@@ -10,7 +10,7 @@ def test_columns_tell_of_the_codes_and_stay_within_bounds():
     state = generator.begin([ImageRequest(prompt, 3) for prompt in PROMPTS])
     for _ in range(generator.max_stages):
         state = generator.advance(state, [{}] * len(PROMPTS))
-    names = feature_names(generator.stepper.config.vae.codebook_dim)
+    names = generator.feature_names
     assert generator.feature_names == names
     columns = dict(zip(names, generator.features(state).T, strict=True))
     codes = state.codes.numpy()
