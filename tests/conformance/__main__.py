@@ -17,6 +17,7 @@ SYSTEMS = {
     "predecessor": "dft_and_selection.{json,safetensors}, env_traces.json, skipvar.json (images in "
     "../eval_cases)",
     "fourm": "manifest_4m.json, manifest_egom2p.json, helpers.json, shapes of weights (*.json)",
+    "sign": "manifest.json with cases (safetensors, Lightning .ckpt), videos for the tracker",
 }
 
 
