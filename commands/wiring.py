@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from base.errors import CheckpointError, ConfigError, DataError
 from envs.generator import Generator
 
 logger = logging.getLogger(__name__)
-_PRETRAINED = Path(__file__).parents[1] / "infinity_backend" / "pretrained"
+_ROOT = Path(__file__).parents[1]
+SHIPPED = {  # models that come with the package
+    "scenes": _ROOT / "infinity_backend" / "pretrained" / "scenes",
+    "walks": _ROOT / "fourm_backend" / "pretrained" / "walks",
+}
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
 
@@ -39,7 +44,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     """Load the generator that `text` names.
 
     Args:
-        text: `scenes` (the small Infinity that comes with the package), `toy` (no model at all,
+        text: `scenes` (the small Infinity that comes with the package), `walks` (the small EgoM2P,
+            whose prompts are the same scenes, to walk through), `toy` (no model at all,
             for trying things out), `table:FILE` (what `prunegym tabulate` wrote, instead of the
             generator), `fourm-toy` or `egom2p-toy` (small untrained models), or a folder with a
             checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
@@ -55,7 +61,7 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     """
     given = {name: value for name, value in options.items() if value is not None}
     other = text in ("toy", "fourm-toy", "egom2p-toy") or text.startswith("table:")
-    if given and (other or (_model_folder(text) / "task.yaml").is_file()):
+    if given and (other or (model_folder(text) / "task.yaml").is_file()):
         raise ConfigError(f"generator {text!r} has no {', '.join(given)}; leave it out")
     if text == "toy":
         from envs.toy import ToyGenerator
@@ -70,7 +76,7 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         from envs.tabulated import TableGenerator
 
         return TableGenerator(load_table(text.removeprefix("table:")))
-    folder = _model_folder(text)
+    folder = model_folder(text)
     if not folder.is_dir():
         raise CheckpointError(
             f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', table:FILE, "
@@ -79,7 +85,11 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     if (folder / "task.yaml").is_file():
         from fourm_backend.pipeline import load_generator as load_fourm
 
-        return load_fourm(folder, device)
+        if not (folder / "tok_cam.safetensors").is_file():
+            return load_fourm(folder, device)
+        from scenes.walk_prompts import reader  # a prompt is a scene to walk through
+
+        return load_fourm(folder, device, partial(reader, folder))
     import torch
 
     from infinity_backend.generator import InfinityGenerator
@@ -109,7 +119,7 @@ def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> l
         return []
     from eval.metrics.registry import MetricSettings, make_metrics
 
-    clip = _model_folder(generator) / "clip"
+    clip = model_folder(generator) / "clip"
     settings = MetricSettings(shipped_clip=clip if clip.is_dir() else None, device=device)
     metrics, not_computed = make_metrics(names, settings)
     for name, reason in not_computed.items():
@@ -168,8 +178,9 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     return [ImageRequest(record.prompt, record.seed) for record in prompts]
 
 
-def _model_folder(generator: str) -> Path:
-    return _PRETRAINED / "scenes" if generator == "scenes" else Path(generator)
+def model_folder(name: str) -> Path:
+    """The folder (or file) of a model that comes with the package, or that the user names."""
+    return SHIPPED.get(name, Path(name))
 
 
 def _scene_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:

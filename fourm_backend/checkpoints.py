@@ -56,6 +56,11 @@ def load_model(source: str | Path, device: str = "cpu", dtype: Any = None) -> Fo
     return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
+def load_float32(source: str | Path, device: str = "cpu") -> FourM:
+    """`load_model`; on a CPU, which is slow at half precision, in float32."""
+    return load_model(source, device, torch.float32 if device == "cpu" else None)
+
+
 def restore_aliases(model: FourM, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Add names that were dropped because another one holds the same tensor."""
     complete = dict(tensors)

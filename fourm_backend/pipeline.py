@@ -1,25 +1,36 @@
 """A model folder to control: weights, `task.yaml`, and a text tokenizer for captions."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from base.errors import CheckpointError
-from fourm_backend.checkpoints import load_model
+from fourm_backend.checkpoints import load_float32
 from fourm_backend.generator import FourMGenerator
-from fourm_backend.prompts import read_prompt
+from fourm_backend.modalities import Modality
+from fourm_backend.prompts import Inputs, read_prompt
 from fourm_backend.task import Task
 from fourm_backend.text import load_text_tokenizer
 
 TASK_FILE = "task.yaml"
 
 
-def load_generator(folder: str | Path, device: str = "cpu") -> FourMGenerator:
+Reader = Callable[[str], Inputs]
+
+
+def load_generator(
+    folder: str | Path,
+    device: str = "cpu",
+    make_reader: Callable[[Task, Mapping[str, Modality]], Reader] | None = None,
+) -> FourMGenerator:
     """Load a folder.
 
     Args:
         folder: `task.yaml` (see `Task`); `config.json` with `model.safetensors`, or one
             `.safetensors` or `.pth` file; `text_tokenizer.json` where captions are conditions.
         device: where it runs.
+        make_reader: makes a reader of prompts for a task and the model's inputs; None reads
+            captions and files, see `fourm_backend.prompts.read_prompt`.
 
     Raises:
         CheckpointError: a file is missing or damaged.
@@ -36,7 +47,9 @@ def load_generator(folder: str | Path, device: str = "cpu") -> FourMGenerator:
                 "with model.safetensors, or exactly one .safetensors or .pth file"
             )
         source = files[0]
-    model = load_model(source, device)
+    model = load_float32(source, device)
+    if make_reader is not None:
+        return FourMGenerator(model, task, make_reader(task, model.config.inputs))
     path = folder / "text_tokenizer.json"
     tokenizer = load_text_tokenizer(path) if path.is_file() else None
     inputs = model.config.inputs

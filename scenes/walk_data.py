@@ -51,7 +51,7 @@ class Walks:
         if modality == "tok_depth":
             depth = self.depth_m[rows].astype(np.float32)
             return pad_frames(depth_values(depth, NEAREST, FARTHEST))
-        return camera_input(torch.from_numpy(self.poses[rows]))
+        return camera_input(torch.tensor(self.poses[rows]))
 
 
 def gather(walks: list[Walk]) -> Walks:

@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 
 from base.files import write_atomic, write_json
+from fourm_backend.video_coders import DEPTH_RANGE_FILE
 from scenes.export import save_half
 from scenes.gates import Report
+from scenes.walk import FARTHEST, NEAREST
 from scenes.walk_data import MODALITIES
 from scenes.walk_recipe import PARTS, WalkRecipe
 
@@ -78,6 +80,8 @@ def export(recipe: WalkRecipe) -> Path:
         save_half(recipe.parts[name], folder / f"{name}.safetensors")
     save_half(recipe.parts["transformer"], folder / "model.safetensors")
     write_json(folder / "config.json", recipe.config.model().to_file())
+    reach = {"nearest_m": NEAREST, "farthest_m": FARTHEST}
+    write_json(folder / DEPTH_RANGE_FILE, reach)
     text = yaml.safe_dump(TASK, sort_keys=False)
     write_atomic(folder / "task.yaml", partial(Path.write_text, data=text))
     return folder

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from base.files import write_json
-from fourm_backend.checkpoints import load_model
-from fourm_backend.egom2p import TASKS, trajectory_error
+from fourm_backend.checkpoints import load_float32
+from fourm_backend.egom2p import TASKS
+from fourm_backend.egom2p_metrics import log_error, psnr_db, relative_error, trajectory_error
 from fourm_backend.generate import empty_targets, generate
 from fourm_backend.model import FourM
 from fourm_backend.motion import camera_output
@@ -40,7 +41,7 @@ def measure(folder: str | Path, out_dir: str | Path, count: int = 128) -> Report
         count: test walks.
     """
     folder = Path(folder)
-    model = load_model(folder, dtype=torch.float32)
+    model = load_float32(folder)
     tokenizers = load_tokenizers(folder)
     truth, training = draw("test", count), draw("train", 512)
     gates: list[Gate] = []
@@ -63,7 +64,7 @@ def measure(folder: str | Path, out_dir: str | Path, count: int = 128) -> Report
     rebuilt_m = depth_metres(cut_frames(rebuild(tokenizers, "tok_depth", truth)), NEAREST, FARTHEST)
     add("depth through its tokenizer, error of log depth", log_error(rebuilt_m, depth))
     frames = pictures(cut_frames(rebuild(tokenizers, "tok_rgb", truth)))
-    add("rgb through its tokenizer, PSNR in dB", psnr_db(frames, truth.frames))
+    add("rgb through its tokenizer, PSNR in dB", mean_psnr_db(frames, truth.frames))
     places = relative_places(truth.poses)
     paths = camera_output(make(model, tokenizers, "rgb2cam", truth))[..., 6:].numpy()
     add("rgb to camera, ATE in metres", path_error(paths, places))
@@ -109,20 +110,9 @@ def rebuild(tokenizers: Mapping[str, Any], name: str, given: Walks) -> Tensor:
     return tokenizer.decode(tokenizer.encode(given.values(name, slice(None))))
 
 
-def log_error(made_m: np.ndarray, truth_m: np.ndarray) -> float:
-    """Mean absolute error of the logarithm."""
-    return float(np.abs(np.log(made_m) - np.log(truth_m)).mean())
-
-
-def relative_error(made_m: np.ndarray, truth_m: np.ndarray) -> float:
-    """Mean of the error over the true depth."""
-    return float((np.abs(made_m - truth_m) / truth_m).mean())
-
-
-def psnr_db(made: np.ndarray, truth: np.ndarray) -> float:
+def mean_psnr_db(made: np.ndarray, truth: np.ndarray) -> float:
     """Mean over walks."""
-    squared = np.square((made.astype(np.float32) - truth) / 255.0).mean((1, 2, 3, 4))
-    return float(-10 * np.log10(np.maximum(squared, 1e-8)).mean())
+    return float(np.mean([psnr_db(*pair) for pair in zip(made, truth, strict=True)]))
 
 
 def relative_places(poses: np.ndarray) -> np.ndarray:

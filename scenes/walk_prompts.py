@@ -1,7 +1,6 @@
 """From a caption to the tokens of a walk through its scene: conditions for the small EgoM2P."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ import torch
 
 from fourm_backend.modalities import Modality
 from fourm_backend.motion import MotionTokenizer
-from fourm_backend.prompts import Inputs
+from fourm_backend.prompts import Inputs, read_prompt
 from fourm_backend.samples import full_input
+from fourm_backend.task import Task
 from fourm_backend.tokenizer import VQTokenizer
 from scenes.walk import draw_walk
 from scenes.walk_data import MODALITIES, Walks, gather
@@ -44,19 +44,21 @@ def conditions(
 
 
 def reader(
-    folder: str | Path, names: Sequence[str], modalities: Mapping[str, Modality]
+    folder: str | Path, task: Task, modalities: Mapping[str, Modality]
 ) -> Callable[[str], Inputs]:
-    """A reader of prompts for `FourMGenerator`.
+    """A reader of prompts for `FourMGenerator`: captions of scenes, or files with tokens.
 
     Args:
         folder: the model's, with its tokenizers.
-        names: the conditions.
+        task: says which conditions are needed.
         modalities: the model's inputs.
     """
-    return partial(
-        _read, names=tuple(names), modalities=modalities, tokenizers=load_tokenizers(folder)
-    )
+    tokenizers = load_tokenizers(folder)
 
+    def read(prompt: str) -> Inputs:
+        if prompt.endswith(".safetensors"):
+            return read_prompt(prompt, task, modalities)
+        walks = gather([draw_walk(parse(prompt))])
+        return conditions(walks, task.cond_domains, modalities, tokenizers)
 
-def _read(prompt: str, names: Sequence[str], modalities: Any, tokenizers: Any) -> Inputs:
-    return conditions(gather([draw_walk(parse(prompt))]), names, modalities, tokenizers)
+    return read

@@ -12,16 +12,10 @@ import prunegym
 from base.errors import CheckpointError, ConfigError, DataError
 from commands.egom2p import main
 from fourm_backend.config import ModelConfig
-from fourm_backend.egom2p import TASKS, camera_places, gaze_error, trajectory_error
+from fourm_backend.egom2p import TASKS
+from fourm_backend.egom2p_metrics import gaze_error
 from fourm_backend.model import FourM
-from fourm_backend.motion import (
-    MotionTokenizer,
-    camera_input,
-    camera_output,
-    gaze_input,
-    gaze_output,
-    motion_settings,
-)
+from fourm_backend.motion import MotionTokenizer, motion_settings
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +80,12 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         run(folder, tmp_path, "rgb2sound")
     with pytest.raises(ConfigError, match="rgb2depth needs tok_depth"):
         run(folder, tmp_path, "rgb2depth")
-    with pytest.raises(ConfigError, match="is for 'cam'"):
+    with pytest.raises(ConfigError, match="tok_cam"):
         run(folder, tmp_path, "rgb2gaze", "--tokenizer", str(folder / "cam.safetensors"))
     with pytest.raises(CheckpointError, match="not a tokenizer"):
         run(folder, tmp_path, "rgb2gaze", "--tokenizer", str(folder / "model.safetensors"))
     (tmp_path / "clip.mp4").write_bytes(b"")
-    with pytest.raises(DataError, match="Cosmos"):
+    with pytest.raises(ConfigError, match="Cosmos"):
         run(folder, tmp_path, "rgb2gaze", "--inputs", str(tmp_path / "clip.mp4"))
     np.save(tmp_path / "small.npy", np.zeros((5, 4, 4), np.int64))
     with pytest.raises(DataError, match=r"grid of \(5, 32, 32\)"):
@@ -110,27 +104,23 @@ def test_the_published_settings() -> None:
     assert steps == {"rgb2depth": (3,), "rgb2cam": (3,), "rgb2gaze": (5,), "depth2rgb": (6,)}
 
 
-def test_motion_there_and_back() -> None:
-    gaze = torch.tensor([[[0.2, 0.7], [1.3, 0.5], [float("nan"), 0.5]]])
-    given = gaze_input(gaze)
-    assert given[0, :, 2].tolist() == [1.0, 0.0, 0.0] and bool(given.isfinite().all())
-    torch.testing.assert_close(gaze_output(given[0, 0, :2]), gaze[0, 0])
-    turn = torch.tensor([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]])
-    steps = camera_output(camera_input(torch.stack([turn, turn @ turn])[None]))[0]
-    torch.testing.assert_close(
-        steps[0], torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0]), atol=1e-6, rtol=0
-    )
-    torch.testing.assert_close(
-        steps[1], torch.tensor([0.0, 1, 0, -1, 0, 0, 1, 2, 3]), atol=1e-6, rtol=0
-    )
+def test_a_bad_file_does_not_end_a_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = np.load(folder / "videos/walk.npz")["arr_0"]
+    np.save(tmp_path / "a.npy", good)
+    np.save(tmp_path / "b.npy", good + 64000)
+    (tmp_path / "c.npz").write_bytes(b"not an archive")
+    np.save(tmp_path / "d.npy", good)
+    assert run(folder, tmp_path / "out", "rgb2gaze", "--inputs", str(tmp_path)) == 3
+    assert "2 of 4 could not be used" in capsys.readouterr().out
+    assert len(list((tmp_path / "out/rgb2gaze").iterdir())) == 2
 
 
-def test_a_turned_path_has_no_error_and_a_mirrored_one_has() -> None:
-    path = np.random.default_rng(1).normal(size=(60, 3))
-    turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
-    turn *= np.sign(np.linalg.det(turn))
-    assert trajectory_error(path @ turn + 3, path) == pytest.approx(0, abs=1e-9)
-    assert trajectory_error(-path, path) > 0.5
-    assert trajectory_error(2 * path, path) > 0.5
-    with pytest.raises(DataError, match=r"\(60, 5\)"):
-        camera_places(np.zeros((60, 5)))
+def test_a_chain_of_targets(folder: Path, tmp_path: Path) -> None:
+    more = ["--targets", "tok_cam-tok_gaze", "--tokenizer", str(folder / "gaze.safetensors")]
+    assert run(folder, tmp_path, "rgb2cam", *more) == 0
+    written = sorted(path.name for path in (tmp_path / "rgb2cam").iterdir())
+    assert written == ["walk_tok_cam_tokens.npy", "walk_tok_gaze.npy"]
+    with pytest.raises(ConfigError, match="tok_sound"):
+        run(folder, tmp_path, "rgb2cam", "--targets", "tok_sound")
