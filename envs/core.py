@@ -22,6 +22,7 @@ from envs.latent_observation import LatentObservation
 from envs.observation import Observation, VectorObservation
 from envs.order import RequestOrder
 from envs.predecessor import FORMULAS
+from envs.prefixes import PrefixCache, run_full
 from envs.prices import Prices
 from envs.references import ReferenceCache
 from envs.replacement import permitted
@@ -78,6 +79,9 @@ class PruningCore:
             else LatentObservation(generator, settings.obs_mode)
         )
         self.references = settings.reference_cache or ReferenceCache()
+        self.prefixes: PrefixCache | None = None
+        if not settings.fresh_seeds:  # whose requests never come back
+            self.prefixes = settings.prefix_cache or PrefixCache()
         self.stage_reward: StageReward | None = None
         if settings.reward in FORMULAS:
             self.stage_reward = StageReward(
@@ -231,8 +235,16 @@ class PruningCore:
 
     def run_prefix(self, episodes: Sequence[Episode]) -> Any:
         """Take new episodes to their first decision; return the state."""
-        prefix = full_decisions(self.generator, self.settings.first_controlled_stage)
-        state = self.run(episodes, [prefix] * len(episodes))
+        first = self.settings.first_controlled_stage
+        requests = [episode.request for episode in episodes]
+        if self.prefixes is None:
+            state = run_full(self.generator, requests, first)
+        else:
+            state = self.prefixes.get(self.generator, requests, first)
+        for episode in episodes:
+            prefix = full_decisions(self.generator, first)
+            for stage, decision in zip(episode.stages, prefix, strict=False):
+                episode.record(decision, stage.cost_flops)
         self.observation.start(state, episodes)
         return state
 

@@ -100,6 +100,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `first_controlled_stage` | `1` | stages before it run in full inside `reset` |
     | `strict_actions` | `False` | raise where an action would be replaced |
     | `reference_cache` | `None` | an `envs.references.ReferenceCache`; `None`: in memory |
+    | `prefix_cache` | `None` | an `envs.prefixes.PrefixCache`; `None`: in memory |
     | `shuffle` | `True` | `False`: requests in the order given |
     | `keep_images` | `False` | put the final image into the last info |
     | `latency_table` | `None` | milliseconds, see `agents.latency.LatencyTable` |

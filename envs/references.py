@@ -5,12 +5,10 @@ limit in bytes; the oldest go first. Images are PNG, everything else is NPZ with
 that is damaged is made again, with a warning.
 """
 
-import contextlib
 import hashlib
 import logging
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from base.bounded import BoundedFolder, BoundedMemory
 from base.errors import ConfigError
-from base.files import write_atomic
 from envs.generator import Generator
 from envs.replay import full_decisions, replay
 
@@ -55,13 +53,11 @@ class ReferenceCache:
                 f"memory_bytes={memory_bytes}, disk_bytes={disk_bytes}, batch_size={batch_size}; "
                 "expected numbers from 1"
             )
-        self.folder = None if folder is None else Path(folder)
-        self.memory_bytes = memory_bytes
-        self.disk_bytes = disk_bytes
+        self.folder = None
+        if folder is not None:
+            self.folder = BoundedFolder(folder, disk_bytes, (".png", ".npz"))
         self.batch_size = batch_size
-        self._memory: OrderedDict[tuple[str, str, str], np.ndarray] = OrderedDict()
-        self._memory_used = 0
-        self._disk_used: int | None = None  # counted at the first write
+        self._memory: BoundedMemory[np.ndarray] = BoundedMemory(memory_bytes)
 
     def get(
         self,
@@ -105,15 +101,11 @@ class ReferenceCache:
             return None
         suffix = ".png" if kind == "image" else ".npz"
         name = hashlib.sha256(f"{fingerprint}\0{key}\0{kind}".encode()).hexdigest()[:40]
-        return self.folder / (name + suffix)
+        return self.folder.path / (name + suffix)
 
     def _remember(self, fingerprint: str, kind: str, key: str, output: np.ndarray) -> None:
         output.setflags(write=False)  # it is handed out again and again
-        self._memory[fingerprint, kind, key] = output
-        self._memory_used += output.nbytes
-        while self._memory_used > self.memory_bytes:
-            _, oldest = self._memory.popitem(last=False)
-            self._memory_used -= oldest.nbytes
+        self._memory.put((fingerprint, kind, key), output, output.nbytes)
 
     def _read(self, fingerprint: str, kind: str, key: str) -> np.ndarray | None:
         path = self._path(fingerprint, kind, key)
@@ -130,42 +122,16 @@ class ReferenceCache:
     def _write(self, fingerprint: str, kind: str, key: str, output: np.ndarray) -> None:
         self._remember(fingerprint, kind, key, output)
         path = self._path(fingerprint, kind, key)
-        if path is None:
+        if path is None or self.folder is None:
             return
         identity = f"{fingerprint} {key}"
         try:
-            if self._disk_used is None:
-                self._disk_used = sum(size for _, size, _ in self._files())
-            self._disk_used -= path.stat().st_size if path.is_file() else 0
-            write_atomic(path, lambda target: _save(target, path.suffix, output, identity))
-            self._disk_used += path.stat().st_size
-            if self._disk_used > self.disk_bytes:
-                self._evict()
+            self.folder.write(
+                path.name, lambda target: _save(target, path.suffix, output, identity)
+            )
         except OSError as error:  # a full disk must not end a training
             logger.warning("references are kept in memory only from now on: %s", error)
             self.folder = None
-
-    def _files(self) -> list[tuple[int, int, Path]]:
-        """(time of writing, bytes, path) of each reference on disk, oldest first."""
-        assert self.folder is not None
-        files = []
-        for path in self.folder.glob("*.*"):
-            if path.suffix in (".png", ".npz"):
-                with contextlib.suppress(FileNotFoundError):  # another process may evict, too
-                    stat = path.stat()
-                    files.append((stat.st_mtime_ns, stat.st_size, path))
-        return sorted(files)
-
-    def _evict(self) -> None:
-        """Delete the oldest files down to nine tenths, so that not every write has to look."""
-        files = self._files()
-        used = sum(size for _, size, _ in files)
-        for _, size, path in files:
-            if used <= 0.9 * self.disk_bytes:
-                break
-            path.unlink(missing_ok=True)
-            used -= size
-        self._disk_used = used
 
 
 def generate_full(generator: Generator, requests: Sequence[Any]) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from base.errors import ConfigError
 from envs.final_fidelity import Scorer
 from envs.predecessor import FORMULAS
 from envs.preference import check_preference
+from envs.prefixes import PrefixCache
 from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
@@ -36,6 +37,7 @@ class EnvSettings:
     first_controlled_stage: int = 1
     strict_actions: bool = False
     reference_cache: ReferenceCache | None = None
+    prefix_cache: PrefixCache | None = None
     shuffle: bool = True
     keep_images: bool = False
     latency_table: LatencyTable | None = None

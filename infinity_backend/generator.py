@@ -15,6 +15,7 @@ from infinity_backend.cost import decoder_flops, stage_flops, text_flops
 from infinity_backend.features import feature_names, state_features, text_projection
 from infinity_backend.high_frequency import FEATURE_GRID, detail_features
 from infinity_backend.load import load_parts
+from infinity_backend.packed_state import Packed, pack, unpack
 from infinity_backend.parts import InfinityParts
 from infinity_backend.request import ImageRequest
 from infinity_backend.state import GenerationState, Row
@@ -143,6 +144,19 @@ class InfinityGenerator:
     def join(self, states: Sequence[GenerationState]) -> GenerationState:
         """States side by side."""
         return GenerationState.join(states)
+
+    @property
+    def packs_states(self) -> bool:
+        """Rows can be kept alone unless the whole batch draws from one stream."""
+        return self.stepper.config.sampling.noise == "keyed"
+
+    def pack(self, state: GenerationState) -> list[Packed]:
+        """Each row as tensors on the CPU, see `infinity_backend/packed_state.py`."""
+        return pack(state)
+
+    def unpack(self, requests: Sequence[ImageRequest], packed: Sequence[Any]) -> GenerationState:
+        """A state of packed rows, `packed[k]` being that of `requests[k]`."""
+        return unpack(requests, packed, self.stepper.device)
 
     def features(self, state: GenerationState) -> np.ndarray:
         """[B, F] float32; columns in `infinity_backend/features.py`."""
