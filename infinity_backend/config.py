@@ -1,5 +1,6 @@
 """Settings as plain dataclasses; a pipeline folder's `config.json` holds them all."""
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -88,7 +89,8 @@ class SamplingConfig:
         tau: temperature, one number or one per stage; logits are divided by it.
         top_k: 0 or 2 and more do nothing (there are two classes); 1 takes the likelier bit.
         top_p: the less likely bit is dropped where its probability is at most 1 - top_p; 0 is off.
-        cfg_insertion_layer: where the branches mix: 0 on the logits, -k after block depth - k.
+        cfg_insertion_layer: where the branches mix: 0 on the logits, -k after block depth - k; 1 is
+            read, since the original reads it, and does nothing.
         noise: `keyed` gives every draw its own (seed, stage, position, bit); `sequential` draws
             all stages from one stream as the original does, for parity with its numbers only.
     """
@@ -110,6 +112,14 @@ class SamplingConfig:
             raise ConfigError(f"noise is {self.noise!r}; expected 'keyed' or 'sequential'")
         if not 0.0 <= self.top_p <= 1.0:
             raise ConfigError(f"top_p is {self.top_p}; expected 0 (off) to 1")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}; expected 0 (off) or more")
+        for name, smallest in (("cfg", -math.inf), ("tau", 0.0)):
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(smallest < number < math.inf for number in numbers):
+                expected = "numbers" if name == "cfg" else "numbers above 0"
+                raise ConfigError(f"{name} is {value}; expected {expected}")
 
     def per_stage(self, name: Literal["cfg", "tau"], num_stages: int) -> tuple[float, ...]:
         """`cfg` or `tau` as one number per stage.
@@ -147,6 +157,13 @@ class PipelineConfig:
         grids = tuple((int(height), int(width)) for height, width in self.schedule)
         object.__setattr__(self, "schedule", grids)
         object.__setattr__(self, "rope_grid", (int(self.rope_grid[0]), int(self.rope_grid[1])))
+        depth = self.infinity.depth
+        wrong = [k for k in self.sampling.cfg_insertion_layer if k > 1 or depth + k <= 0]
+        if wrong:
+            raise ConfigError(
+                f"cfg_insertion_layer has {wrong}; expected 0 (on the logits) or -k: after block "
+                f"depth - k, with k from 1 to {depth - 1}"
+            )
         bits = self.vae.codebook_dim * (4 if self.infinity.apply_spatial_patchify else 1)
         if bits != self.infinity.bits:
             raise ConfigError(

@@ -49,12 +49,17 @@ def draw_from_stream(
     """Bits of all groups from the single stream, in row order; and the stream afterwards."""
     generator = torch.Generator()
     generator.set_state(stream)
-    order = sorted(member for group in groups for member in group.members)
     by_member: dict[int, Tensor] = {}
     for group, probability in zip(groups, probabilities, strict=True):
         by_member.update(zip(group.members, probability, strict=True))
-    bits = draw_sequential(torch.stack([by_member[member] for member in order]), generator)
-    drawn = [bits[[order.index(member) for member in group.members]] for group in groups]
+    order = sorted(by_member)
+    flat = torch.cat([by_member[member].flatten() for member in order])  # rows may differ in n
+    bits = draw_sequential(flat, generator).split([by_member[m].numel() for m in order])
+    of_member = dict(zip(order, bits, strict=True))
+    drawn = [
+        torch.stack([of_member[member] for member in group.members]).view_as(probability)
+        for group, probability in zip(groups, probabilities, strict=True)
+    ]
     return drawn, generator.get_state()
 
 

@@ -19,6 +19,11 @@ def _templates() -> dict[str, tuple[Grid, ...]]:
     }
 
 
+def template_names() -> tuple[str, ...]:
+    """The height-to-width ratios that have official schedules."""
+    return tuple(_templates())
+
+
 def nearest_template(height_over_width: float) -> str:
     """The name of the template whose ratio is nearest; the first listed on a tie."""
     return min(_templates(), key=lambda name: abs(float(name) - height_over_width))

@@ -59,7 +59,11 @@ def ratios_of(call: dict[str, Any], schedule: tuple[tuple[int, int], ...]) -> li
     tree = call["reference_tree"]
     if call["method"] in ("step", "dft"):
         given = zip(call["ratios"], schedule, strict=True)
-        return [FASTVAR_TABLE.get(w, 0.0) if r is None else float(r) for r, (_, w) in given]
+        # Neither no ratio nor a negative one is a ratio of its own: the built-in table applies.
+        return [
+            FASTVAR_TABLE.get(w, 0.0) if r is None or r < 0 else min(float(r), 1.0)
+            for r, (_, w) in given
+        ]
     if tree.startswith("FastVAR"):
         return [1.0 if w in (48, 64) else FASTVAR_TABLE.get(w, 0.0) for _, w in schedule]
     if tree.startswith("FastRLVAR"):

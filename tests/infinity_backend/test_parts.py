@@ -14,6 +14,7 @@ from infinity_backend.rope import rope_table
 from infinity_backend.sampling import bit_probability, draw_sequential, keyed_uniform
 from infinity_backend.schedule import nearest_template, official_schedule
 from infinity_backend.selection import Evidence, by_distance
+from tests.infinity_backend.tiny import tiny_config
 
 
 def test_official_schedules() -> None:
@@ -111,6 +112,17 @@ def test_rope_of_a_single_cell_turns_nothing() -> None:
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="cfg has 2 entries; the schedule has 3"):
         SamplingConfig(cfg=(1.0, 2.0)).per_stage("cfg", 3)
+    for settings, message in (
+        ({"tau": 0.0}, r"tau is 0\.0; expected numbers above 0"),
+        ({"cfg": (3.0, float("nan"))}, "cfg is .*nan"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"top_p": 1.5}, r"top_p is 1\.5"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            SamplingConfig(**settings)  # type: ignore[arg-type]
+    for layer in (2, -4):
+        with pytest.raises(ConfigError, match=rf"cfg_insertion_layer has \[{layer}\]"):
+            tiny_config(sampling=SamplingConfig(cfg_insertion_layer=(0, 1, layer)))
     with pytest.raises(ConfigError, match="restore is 'magic'"):
         PruningConfig(restore="magic")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="patch_size 12"):

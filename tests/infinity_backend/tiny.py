@@ -73,19 +73,24 @@ def tiny_text_encoder(channels: int) -> TextEncoder:
     return TextEncoder(T5EncoderModel(config).eval().requires_grad_(False), fast, max_tokens=12)
 
 
+def tiny_stepper(config: PipelineConfig) -> Stepper:
+    """Random weights, large enough in scale for bits to be decided."""
+    model, vae = Infinity(config.infinity), VAE(config.vae)
+    for name, weight in model.named_parameters():
+        if name.endswith(("proj.weight", "fc2.weight", "head.weight", "word_embed.weight")):
+            weight.data.mul_(4.0)
+        if name.endswith("bias"):
+            weight.data.normal_(std=0.1)
+    return Stepper(model.eval().requires_grad_(False), vae.eval().requires_grad_(False), config)
+
+
 def tiny_pipeline(seed: int = 0, **changes: Any) -> InfinityPipeline:
-    """A pipeline with random weights, large enough in scale for its bits to be decided."""
+    """A pipeline of such a model and a small text encoder."""
     config = tiny_config(**changes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model, vae = Infinity(config.infinity), VAE(config.vae)
-        for name, weight in model.named_parameters():
-            if name.endswith(("proj.weight", "fc2.weight", "head.weight", "word_embed.weight")):
-                weight.data.mul_(4.0)
-            if name.endswith("bias"):
-                weight.data.normal_(std=0.1)
+        stepper = tiny_stepper(config)
         encoder = tiny_text_encoder(config.infinity.text_channels)
-    stepper = Stepper(model.eval().requires_grad_(False), vae.eval().requires_grad_(False), config)
     return InfinityPipeline(stepper, encoder, weights_hash=f"random {seed}")
 
 
