@@ -21,6 +21,7 @@ from base.files import read_json, write_atomic, write_json
 
 FORMAT = 1
 _IDENTITY = ("format", "fingerprint", "controller")  # what must agree to go on in a folder
+_ASKED = ("prompt", "seed", "negative_prompt")
 _SECONDS_BETWEEN_SAVES = 5.0  # the whole metadata is written each time
 
 
@@ -82,11 +83,13 @@ class ImageFolder:
             entry = self.entries.get(record.id)
             if entry is None or not (self.path / self.place(record.id)).is_file():
                 missing.append(record)
-            elif (entry["prompt"], entry["seed"]) != (record.prompt, record.seed):
+                continue
+            asked = _asked(record)
+            made = {name: entry[name] for name in _ASKED if name in entry}
+            if made != asked:
                 raise ConfigError(
-                    f"{self.path / self.place(record.id)} was made from prompt "
-                    f"{entry['prompt']!r} and seed {entry['seed']}; asked for "
-                    f"{record.prompt!r} and {record.seed}. Choose another --out, or remove this one"
+                    f"{self.path / self.place(record.id)} was made from {made}; asked for {asked}. "
+                    "Choose another --out, or remove this one"
                 )
         return missing
 
@@ -101,7 +104,7 @@ class ImageFolder:
         path = self.path / self.place(record.id)
         options = {"format": "JPEG", "quality": 95} if path.suffix == ".jpg" else {"format": "PNG"}
         write_atomic(path, lambda target: Image.fromarray(image).save(target, **options))
-        entry: dict[str, Any] = {"prompt": record.prompt, "seed": record.seed}
+        entry = _asked(record)
         if record.category is not None:
             entry["category"] = record.category
         self.entries[record.id] = entry | dict(made)
@@ -143,6 +146,12 @@ class ImageFolder:
         ):
             raise DataError(f"{self.path / 'meta_data.json'} has entries without prompt or seed")
         self.entries = entries
+
+
+def _asked(record: PromptRecord) -> dict[str, Any]:
+    """What an image is made from."""
+    values = {name: getattr(record, name) for name in _ASKED}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _versions() -> dict[str, str]:

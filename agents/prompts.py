@@ -1,7 +1,8 @@
 """Prompt files: what to generate, read from text, JSON or JSON lines.
 
 - `.txt`: one prompt a line; empty lines are skipped; ids are the line numbers.
-- `.jsonl`: one object a line, `{"prompt": ..., "id": ..., "seed": ..., "category": ...}`.
+- `.jsonl`: one object a line, `{"prompt": ..., "id": ..., "seed": ..., "category": ...,
+  "negative_prompt": ...}`.
 - `.json`: a list of such objects, or an object from id to prompt or to such an object, which is
   the form of `meta_data.json`, so that a folder of images can be made again under another
   controller.
@@ -32,12 +33,14 @@ class PromptRecord:
         prompt: the text.
         seed: the seed of its noise.
         category: what the comparison may group by.
+        negative_prompt: what guidance leads away from, where the generator has such a thing.
     """
 
     id: str
     prompt: str
     seed: int
     category: str | None = None
+    negative_prompt: str | None = None
 
 
 def read_prompts(path: str | Path, first_seed: int = 0) -> list[PromptRecord]:
@@ -145,10 +148,14 @@ def _make_record(place: str, default_id: str, default_seed: int, entry: Any) -> 
     seed = fields.get("seed", default_seed)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise DataError(f"{place}: 'seed' is {seed!r}; expected a whole number from 0 to 2**63 - 1")
-    category = fields.get("category")
-    if category is not None and not isinstance(category, str):
-        raise DataError(f"{place}: 'category' is {category!r}; expected a text")
-    return PromptRecord(_check_id(place, fields.get("id", default_id)), prompt, seed, category)
+    for name in ("category", "negative_prompt"):
+        value = fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{place}: {name!r} is {value!r}; expected a text")
+    identifier = _check_id(place, fields.get("id", default_id))
+    return PromptRecord(
+        identifier, prompt, seed, fields.get("category"), fields.get("negative_prompt")
+    )
 
 
 def _check_id(place: str, identifier: Any) -> str:

@@ -30,6 +30,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--prompt", action="append", type=str, default=None, help="one prompt; can be repeated"
     )
+    parser.add_argument(
+        "--negative-prompt", type=str | None, default=None, help="what to lead away from"
+    )
     parser.add_argument("--out", type=str, required=True, help="folder for the images")
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
@@ -128,13 +131,18 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def read_prompts(options: Any) -> list[PromptRecord]:
-    """The prompts of the file or of the command line, with the suffix if it was asked for."""
+    """The prompts of the file or of the command line, with what was asked to be added."""
     if (options.prompts is None) == (options.prompt is None):
         raise ConfigError("give either --prompts FILE or --prompt TEXT, not both and not neither")
     if options.prompts is not None:
         prompts = load_prompts(options.prompts, options.seed)
     else:
         prompts = prompts_from_texts(options.prompt, options.seed)
+    if options.negative_prompt is not None:
+        prompts = [
+            replace(record, negative_prompt=record.negative_prompt or options.negative_prompt)
+            for record in prompts
+        ]
     if options.positive_prompt:
         prompts = [
             replace(record, prompt=add_positive_suffix(record.prompt, options.positive_suffix))

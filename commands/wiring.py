@@ -163,19 +163,17 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     """
     from envs.tabulated import TableGenerator
     from envs.toy import ToyGenerator
-
-    if isinstance(generator, TableGenerator):
-        return [generator.request(record.prompt, record.seed) for record in prompts]
-
-    if isinstance(generator, ToyGenerator):
-        return [_toy_request(record) for record in prompts]
     from fourm_backend.generator import FourMGenerator
-
-    if isinstance(generator, FourMGenerator):
-        return [generator.request(record.prompt, record.seed) for record in prompts]
     from infinity_backend.request import ImageRequest
 
-    return [ImageRequest(record.prompt, record.seed) for record in prompts]
+    if not isinstance(generator, TableGenerator | ToyGenerator | FourMGenerator):
+        return [ImageRequest(p.prompt, p.seed, p.negative_prompt) for p in prompts]
+    for record in prompts:
+        if record.negative_prompt is not None:
+            raise DataError(f"prompt {record.id}: this generator takes no negative prompts")
+    if isinstance(generator, ToyGenerator):
+        return [_toy_request(record) for record in prompts]
+    return [generator.request(record.prompt, record.seed) for record in prompts]
 
 
 def model_folder(name: str) -> Path:

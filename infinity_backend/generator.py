@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
-from base.errors import GenerationError
+from base.errors import ConfigError, GenerationError
 from base.stages import Stage
 from infinity_backend.cost import decoder_flops, stage_flops, text_flops
 from infinity_backend.features import feature_names, state_features, text_projection
@@ -19,6 +19,7 @@ from infinity_backend.packed_state import Packed, pack, unpack
 from infinity_backend.parts import InfinityParts
 from infinity_backend.request import ImageRequest
 from infinity_backend.state import GenerationState, Row
+from infinity_backend.text import TextCondition
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,20 @@ class InfinityGenerator:
         return cls(load_parts(folder, **options))
 
     def stages(self, request: ImageRequest) -> tuple[Stage, ...]:
-        """The scales, named by their grid; costs depend on the length of the prompt."""
-        return self._stages(self.pipeline.text_encoder.length(request.prompt))
+        """The scales, named by their grid; costs depend on the lengths of the prompts."""
+        return self._stages(self._text_lengths(request))
 
-    def _stages_for(self, text_tokens: int) -> tuple[Stage, ...]:
+    def _text_lengths(self, request: ImageRequest) -> tuple[int, ...]:
+        """Text tokens of each branch."""
+        prompts = [request.prompt]
+        if self.stepper.guided:
+            negative = request.negative_prompt
+            prompts.append(request.prompt if negative is None else negative)
+        return tuple(self.pipeline.text_encoder.length(prompt) for prompt in prompts)
+
+    def _stages_for(self, lengths: tuple[int, ...]) -> tuple[Stage, ...]:
         config, stages = self.stepper.config, []
         past: list[tuple[int, int]] = []
-        lengths = (text_tokens,) * (2 if self.stepper.guided else 1)
         for index, (height, width) in enumerate(config.schedule):
             tokens, cfg = height * width, self.stepper.cfg[index]
             flops = stage_flops(config, index, 0.0, past, lengths, cfg)
@@ -73,16 +81,38 @@ class InfinityGenerator:
 
     def fixed_cost(self, request: ImageRequest) -> float:
         """Text encoder, what the prompt gives to every stage, and one decode."""
-        encoder = self.pipeline.text_encoder
-        lengths = (encoder.length(request.prompt),) * (2 if self.stepper.guided else 1)
-        prompt = encoder.flops(request.prompt) + text_flops(self.stepper.config.infinity, lengths)
-        return float(prompt + self._decode_flops)
+        encoder, model = self.pipeline.text_encoder, self.stepper.config.infinity
+        encoded = encoder.flops(request.prompt)
+        if request.negative_prompt is not None:
+            encoded += encoder.flops(request.negative_prompt)
+        return float(encoded + text_flops(model, self._text_lengths(request)) + self._decode_flops)
 
     def begin(self, requests: Sequence[ImageRequest]) -> GenerationState:
         """A state for B requests, nothing drawn yet."""
         text = self.pipeline.text_encoder([request.prompt for request in requests])
         seed = requests[0].seed if requests else 0
-        return self.stepper.begin(requests, text, stream_seed=seed)
+        negative = self._negative(requests, text)
+        return self.stepper.begin(requests, text, negative, stream_seed=seed)
+
+    def _negative(
+        self, requests: Sequence[ImageRequest], text: TextCondition
+    ) -> TextCondition | None:
+        """The text of the guidance branch, if any request has its own."""
+        given = [request.negative_prompt for request in requests]
+        if all(prompt is None for prompt in given):
+            return None
+        if not self.stepper.guided:
+            raise ConfigError(
+                "a negative prompt is what guidance leads away from, and this model runs without "
+                f"guidance (cfg {self.stepper.config.sampling.cfg}); leave it out, or set another "
+                "cfg"
+            )
+        own = self.pipeline.text_encoder([prompt for prompt in given if prompt is not None])
+        rows = iter(own.rows())
+        bare = text.unconditional(self.stepper.model.cfg_uncond).rows()
+        return TextCondition.from_rows(
+            [b.cpu() if p is None else next(rows) for p, b in zip(given, bare, strict=True)]
+        )
 
     def allowed(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:
         """[B, n] bool; see the class for what is forbidden."""

@@ -49,6 +49,7 @@ class InfinityPipeline(InfinityParts):
         seeds: Sequence[int],
         controller: GetPruningRatio | None = None,
         batch_size: int = 16,
+        negative_prompts: Sequence[str | None] | None = None,
     ) -> PipelineOutput:
         """Generate one image per prompt.
 
@@ -58,19 +59,22 @@ class InfinityPipeline(InfinityParts):
             controller: `get_pruning_ratio(scale, num_scales)` with scale 0, 1, ...; 0 computes
                 everything, 1.0 skips. None prunes nothing.
             batch_size: images drawn together.
+            negative_prompts: what to lead away from, one per prompt.
 
         Raises:
             ConfigError: lengths differ, or a ratio is impossible.
         """
-        if len(prompts) != len(seeds):
-            raise ConfigError(f"{len(prompts)} prompts and {len(seeds)} seeds; give one seed each")
+        bare = [None] * len(prompts) if negative_prompts is None else negative_prompts
+        if not len(prompts) == len(seeds) == len(bare):
+            raise ConfigError(
+                f"{len(prompts)} prompts, {len(seeds)} seeds and {len(bare)} negative prompts; "
+                "give one of each per image"
+            )
+        everything = [ImageRequest(*parts) for parts in zip(prompts, seeds, bare, strict=True)]
         generator = InfinityGenerator(self)
         images, costs, full_costs = [], [], []
         for start in range(0, len(prompts), batch_size):
-            pairs = zip(
-                prompts[start : start + batch_size], seeds[start : start + batch_size], strict=True
-            )
-            requests = [ImageRequest(prompt, seed) for prompt, seed in pairs]
+            requests = everything[start : start + batch_size]
             state = generator.begin(requests)
             fixed = np.array([generator.fixed_cost(request) for request in requests])
             spent = fixed.copy()

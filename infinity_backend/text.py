@@ -36,9 +36,18 @@ class TextCondition:
         """From rows one after another [sum(lengths), D_t] (the original's 'kv compact')."""
         if compact.shape[0] != sum(lengths):
             raise ConfigError(f"{compact.shape[0]} text rows for lengths {list(lengths)}")
-        parts = compact.float().split(list(lengths))
-        features = torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
-        return cls(features, tuple(int(length) for length in lengths))
+        return cls.from_rows(compact.float().split(list(lengths)))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Tensor]) -> "TextCondition":
+        """From one tensor [T_i, D_t] a prompt."""
+        features = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        return cls(features, tuple(len(row) for row in rows))
+
+    def rows(self) -> list[Tensor]:
+        """One tensor [T_i, D_t] a prompt: the reverse of `from_rows`."""
+        pairs = zip(self.features, self.lengths, strict=True)
+        return [features[:length] for features, length in pairs]
 
     def unconditional(self, cfg_uncond: Tensor) -> "TextCondition":
         """The guidance rows: for each prompt the first rows of `cfg_uncond`, as many as it has."""

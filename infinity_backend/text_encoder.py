@@ -92,7 +92,7 @@ class TextEncoder:
             self._features.move_to_end(prompt)
         while len(self._features) > self.remembered_prompts:
             self._features.popitem(last=False)
-        return TextCondition.from_compact(torch.cat(rows), [len(row) for row in rows])
+        return TextCondition.from_rows(rows)
 
     def _encode(self, prompts: list[str]) -> None:
         ids = [self._token_ids(prompt) for prompt in prompts]

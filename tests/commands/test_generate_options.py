@@ -118,6 +118,35 @@ def test_the_suffix_is_for_people_only(model: str, tmp_path: Path) -> None:
     assert [entry["prompt"] for entry in entries.values()] == ["a man. big", "blue"]
 
 
+def test_negative_prompts(model: str, tmp_path: Path) -> None:
+    """On the command line for all, in a prompt file for one; they change and name the picture."""
+    both = typed("a red circle", "blue")
+    assert run(model, tmp_path / "plain", "--controller", "none", *both) == 0
+    assert (
+        run(model, tmp_path / "typed", "--controller", "none", "--negative-prompt", "a", *both) == 0
+    )
+    plain, made = (
+        json.loads((tmp_path / name / "meta_data.json").read_text()) for name in ("plain", "typed")
+    )
+    assert [entry.get("negative_prompt") for entry in plain.values()] == [None, None]
+    assert [entry["negative_prompt"] for entry in made.values()] == ["a", "a"]
+    for name in plain:
+        one, other = (
+            np.asarray(Image.open(tmp_path / f / f"{name}.png")) for f in ("plain", "typed")
+        )
+        assert (one != other).any()
+    again = ["--controller", "none", "--prompts", str(tmp_path / "typed" / "meta_data.json")]
+    assert run(model, tmp_path / "again", *again) == 0  # the file says all that there is to say
+    names = ("typed", "again")
+    one, other = (np.asarray(Image.open(tmp_path / f / "blue.png")) for f in names)
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(ConfigError, match=r"'negative_prompt': 'b'"):
+        run(model, tmp_path / "typed", "--controller", "none", "--negative-prompt", "b", *both)
+    with pytest.raises(DataError, match="takes no negative prompts"):
+        options = ["--negative-prompt", "b", *typed("toy 1")]
+        run("toy", tmp_path / "toy", "--controller", "none", *options)
+
+
 def test_impossible_options(model: str, tmp_path: Path) -> None:
     for options, message in (
         ([], "either --prompts FILE or --prompt TEXT"),

@@ -1,5 +1,6 @@
 """Infinity behind the protocol: independence of rows, cheap forks, costs, noise, settings."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -146,6 +147,33 @@ def test_noise_belongs_to_its_site() -> None:
     assert skipped.rows[0].signs[1] is None and forced.rows[0].signs[1] is not None
     again = stepper.advance(dense, [decide(0.0)])
     assert torch.equal(again.codes, stepper.advance(dense, [decide(0.0)]).codes)
+
+
+def test_negative_prompts_belong_to_their_row() -> None:
+    """Beside rows without one, of any length; they are paid for, and need a guidance branch."""
+    generator = tiny_generator()
+    negative = ("blue", None, "")
+    mixed = [
+        replace(request, negative_prompt=text)
+        for request, text in zip(requests(3), negative, strict=True)
+    ]
+    together = generator.begin(mixed)
+    alone = [generator.begin([request]) for request in mixed]
+    for _ in range(generator.max_stages):
+        decision = decide(0.4 if together.stage[0] else 0.0)
+        costs = generator.cost(together, [decision] * 3)
+        assert costs[0] == generator.cost(alone[0], [decision])[0]
+        together = generator.advance(together, [decision] * 3)
+        alone = [generator.advance(one, [decision]) for one in alone]
+    for row, one in enumerate(alone):
+        torch.testing.assert_close(together.codes[row], one.codes[0])
+    first, without = mixed[0], replace(mixed[0], negative_prompt=None)
+    assert first.key != without.key
+    assert generator.fixed_cost(first) != generator.fixed_cost(without)
+    short, long = (generator.stages(r)[0].cost_flops for r in (first, without))
+    assert short < long  # "blue" is shorter than the prompt
+    with pytest.raises(ConfigError, match="runs without guidance"):
+        tiny_generator(sampling=SamplingConfig(cfg=1.0)).begin(mixed)
 
 
 def test_forks_share_what_did_not_change() -> None:

@@ -47,12 +47,16 @@ def test_a_controller_saves_compute_and_seeds_matter(saved: Path) -> None:
     assert (tail.cost_flops < full.cost_flops).all()
     assert (tail.images != full.images).any()
     assert (pipeline(PROMPTS[:1], [7]).images != full.images[:1]).any()
+    away = pipeline(PROMPTS[:2], [0, 1], negative_prompts=["blue", None]).images
+    assert (away[0] != full.images[0]).any() and (away[1] == full.images[1]).all()
 
 
 def test_impossible_arguments_are_refused(saved: Path) -> None:
     pipeline = InfinityPipeline.from_pretrained(saved)
-    with pytest.raises(ConfigError, match="2 prompts and 1 seeds"):
+    with pytest.raises(ConfigError, match="2 prompts, 1 seeds and 2 negative"):
         pipeline(PROMPTS[:2], [0])
+    with pytest.raises(ConfigError, match="1 negative prompts"):
+        pipeline(PROMPTS[:2], [0, 1], negative_prompts=["blue"])
     with pytest.raises(ConfigError, match=r"prune_ratio is 1\.5"):
         pipeline(PROMPTS[:1], [0], lambda scale, scales: 1.5)
 
