@@ -24,6 +24,7 @@ COMMANDS = {
     "analyze-fourier": "plot the spectra of the scales that generate --intermediates wrote",
     "fourm": "any modality from any other over a data set, with a 4M model",
     "egom2p": "depth, gaze, camera or pictures from video codes, with EgoM2P",
+    "embed": "sign-language videos to arrays of embeddings, with a SignON checkpoint",
     "calibrate": "measure milliseconds per stage and decision on this device",
     "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",
     "info": "versions, device, weights, caches and their sizes",

@@ -17,7 +17,7 @@ from base.errors import ConfigError
 from sign_backend.checkpoint import SignModel
 from sign_backend.clip import Keypoints
 from sign_backend.config import SignConfig
-from sign_backend.hooks import SCORES, check_kind
+from sign_backend.kinds import SCORES, check_kind
 from sign_backend.postprocess import (
     clean,
     drop_coinciding,
@@ -57,7 +57,8 @@ def prepare(
     points = keypoints.points
     if config.takes_features and config.data_kind in ("Mediapipe", "Mediapipe_Raw"):
         return flatten(points, config.mediapipe_2d)
-    points = scale_aspect(points, _aspect_ratio(keypoints, config, language, aspect))
+    ratio = ratio_of(config, language, aspect)
+    points = scale_aspect(points, keypoints.height / keypoints.width if ratio is None else ratio)
     if config.takes_features:
         return flatten(clean(fill_zeros(impute(points))), config.mediapipe_2d)
     if not parity:
@@ -138,11 +139,16 @@ def _embed_batch(
     return [row[first : first + len(clip)] for row, clip in zip(values, clips, strict=True)]
 
 
-def _aspect_ratio(keypoints: Keypoints, config: SignConfig, language: int, aspect: Aspect) -> float:
+def ratio_of(config: SignConfig, language: int, aspect: Aspect) -> float | None:
+    """Height over width by which y is scaled; None: that of each video. Arguments as in `prepare`.
+
+    Raises:
+        ConfigError: the checkpoint was asked and does not know.
+    """
     if isinstance(aspect, (int, float)):
         return float(aspect)
     if aspect == "video" or config.takes_features:
-        return keypoints.height / keypoints.width
+        return None
     ratios = config.source_aspect_ratio
     if not ratios:
         raise ConfigError(

@@ -7,17 +7,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from base.errors import ConfigError
-
-KINDS = ("spatial", "temporal", "CLS", "probabilities", "logits", "softmax")
-SCORES = ("probabilities", "logits", "softmax")  # made from what the model returns: no hook
+from sign_backend.kinds import SCORES, check_kind
 
 Hook = Callable[[nn.Module, Any, Any], None]
-
-
-def check_kind(kind: str) -> None:
-    """Raise a `ConfigError` for a kind that does not exist."""
-    if kind not in KINDS:
-        raise ConfigError(f"embedding kind {kind!r}; expected one of {', '.join(KINDS)}")
 
 
 class InferenceHooks:
