@@ -9,7 +9,13 @@ from eval.compute import Compute
 from eval.folders import ImageFolder, find_images, printable
 from eval.metadata import Metadata, read_metadata
 from eval.prompts import Prompt, resolve_prompts
-from eval.provenance import missing_provenance, read_provenance, why_not_comparable
+from eval.provenance import (
+    missing_provenance,
+    read_provenance,
+    timed_differently,
+    timed_on,
+    why_not_comparable,
+)
 from eval.timings import logged_timings, read_timings
 
 ORIGINAL = "Original"
@@ -105,6 +111,9 @@ def plan_comparison(
             *(warning for folder in folders.values() for warning in folder.warnings),
             *(warning for entries in metadata.values() for warning in entries.warnings),
             *missing_provenance(provenance),
+            *timed_differently(
+                {name: timed_on(provenance[name], compute[name].values()) for name in folders}
+            ),
             *disagreements,
             *unused,
         ),
@@ -154,7 +163,7 @@ def _add_timings(
         images = folders[name].images if name in folders else {}
         for key, ms in found.items():
             if key in images:
-                known = compute[name].get(key, Compute(None, None, ()))
+                known = compute[name].get(key, Compute())
                 compute[name][key] = replace(known, latency_ms=ms)
             else:
                 unused += 1

@@ -25,11 +25,15 @@ class Compute:
             with nothing pruned.
         latency_ms: time for the image on the device that made it.
         decisions: one for each stage, coarse to fine.
+        cost_flops: what `compute_saved` is computed from.
+        batch_size: how many images were made together when the time was taken.
     """
 
-    compute_saved: float | None
-    latency_ms: float | None
-    decisions: tuple[StageDecision, ...]
+    compute_saved: float | None = None
+    latency_ms: float | None = None
+    decisions: tuple[StageDecision, ...] = ()
+    cost_flops: float | None = None
+    batch_size: float | None = None
 
 
 def compute_of(record: Mapping[str, Any]) -> Compute:
@@ -41,6 +45,8 @@ def compute_of(record: Mapping[str, Any]) -> Compute:
         compute_saved=1 - cost / full if cost is not None and full else None,
         latency_ms=_positive(record.get("latency_ms")),
         decisions=seen_before(tuple(decision for decision in decisions if decision)),
+        cost_flops=cost,
+        batch_size=_positive(record.get("batch_size")),
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from eval.evaluation import Evaluation
 from eval.headline import difference_tables, headline_table
+from eval.verdict import verdict
 
 
 class _Rate(ProgressColumn):
@@ -25,10 +26,12 @@ def progress_bar(console: Console) -> Progress:
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
-    """Print warnings, means, differences, and what was not computed."""
+    """Print warnings, what the figures say, means, differences, and what was not computed."""
     summary = evaluation.summary
     for warning in summary["warnings"]:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    for sentence in verdict(evaluation):
+        console.print(Text(sentence), soft_wrap=True)
     headings, folders = headline_table(summary)
     few = len(folders) <= 4
     cells = [[f"{value}\n{note}" if note and few else value for value, note in r] for r in folders]

@@ -18,6 +18,7 @@ from eval.comparison import ORIGINAL, Comparison
 from eval.compute import StageDecision
 from eval.drawing import FAINT, GAP, INK, LINE, PAPER, THUMB, font, thumbnail, write_line
 from eval.evaluation import Evaluation
+from eval.figures import quality_figures
 from eval.images import decode
 
 _CAPTION, _STRIP = 36, 20  # pixels
@@ -44,7 +45,7 @@ def quality_order(evaluation: Evaluation, candidate: str) -> list[str]:
     images = evaluation.images[evaluation.images["folder"].isin(shown)]
     complete = images.groupby("id")["status"].agg(lambda statuses: (statuses == "ok").all())
     keys = pd.Index(complete[complete].index)
-    quality = [f for f in evaluation.figures if f.name not in ("compute_saved", "latency_ms")]
+    quality = quality_figures(evaluation.figures)
     if quality:
         last = images[images["folder"] == candidate].set_index("id")
         ordered = last.loc[keys, quality[0].name].sort_values(

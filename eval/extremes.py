@@ -70,7 +70,7 @@ def _draw_row(
     figures = [name for name in _shown_figures(evaluation) if pd.notna(row[name])]
     width = 3 * (THUMB + GAP)
     write_line(drawing, (left, top + 2), f"{name}, {place}: {key}", width, 12, INK)
-    text = "  ".join(f"{heading(figure)} {row[figure]:.4g}" for figure in figures)
+    text = ", ".join(f"{heading(figure)} {row[figure]:.4g}" for figure in figures)
     write_line(drawing, (left, top + LINE + 2), text, width, 11, FAINT)
     reference = decode(evaluation.comparison.folders[ORIGINAL].images[key]).pixels
     pixels = decode(evaluation.comparison.folders[name].images[key]).pixels
@@ -86,5 +86,5 @@ def _draw_row(
 
 
 def _shown_figures(evaluation: Evaluation) -> list[str]:
-    hidden = ("psnr", "psnr_capped100", "latency_ms")
+    hidden = ("psnr", "psnr_capped100", "cost_flops", "latency_ms")
     return [figure.name for figure in evaluation.figures if figure.name not in hidden][:5]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eval.comparison import Comparison
+from eval.decisions import decisions_text
 from eval.metrics.protocol import Metric
 from eval.rows import Rows
 from eval.scoring import OK
@@ -23,6 +24,7 @@ class Figure:
 
 RECORDED = (
     Figure("compute_saved", True, "1 - cost / full cost in FLOPs, from the folder's metadata"),
+    Figure("cost_flops", False, "FLOPs an image (multiply-add = 2), from the folder's metadata"),
     Figure("latency_ms", False, "milliseconds an image, from the folder's metadata"),
 )
 
@@ -42,6 +44,7 @@ def image_table(
         table.insert(4 + position, name, np.array(values, dtype=float))
     for name in not_computed:
         table[name] = np.nan
+    table["decisions"] = [decisions_text(cost.decisions) if cost else "" for cost in costs]
     categories = {key: "; ".join(names) for key, names in comparison.categories.items()}
     table["category"] = [categories.get(key, "") for key in table["id"]]
     table["prompt"] = [comparison.prompts[key].text for key in table["id"]]
@@ -53,6 +56,12 @@ def figures_of(table: pd.DataFrame, metrics: Sequence[Metric]) -> list[Figure]:
     """The figures that at least one image of the table has, costs first."""
     every = [*RECORDED, *(Figure(m.name, m.higher_is_better, m.provenance) for m in metrics)]
     return [f for f in every if f.name in table and bool(table[f.name].notna().any())]
+
+
+def quality_figures(figures: Iterable[Figure]) -> list[Figure]:
+    """The figures that tell how good an image is, in the order in which they were asked for."""
+    recorded = {figure.name for figure in RECORDED}
+    return [figure for figure in figures if figure.name not in recorded]
 
 
 def values_by_folder(

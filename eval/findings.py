@@ -12,6 +12,8 @@ from eval.metrics.protocol import Metric
 from eval.rows import parsed_reasons
 from eval.scoring import OK
 
+_MOST_NAMED = 5
+
 
 def missing_figures(table: pd.DataFrame, not_computed: Mapping[str, str]) -> pd.DataFrame:
     """One row for everything that was not computed: id, folder, figure, reason, detail."""
@@ -52,7 +54,11 @@ def findings(table: pd.DataFrame, comparison: Comparison) -> list[str]:
     for name in comparison.candidates:
         pairs = by_folder[name]["identical"].dropna()
         if pairs.any():
-            alarm = ": IS THIS A COMPARISON WITH ITSELF?" if pairs.all() else ""
+            some = by_folder[name].loc[pairs.index[pairs], "id"][:_MOST_NAMED]
+            more = ", ..." if pairs.sum() > len(some) else ""
+            alarm = f" ({', '.join(some)}{more})"
+            if pairs.all():
+                alarm = ": IS THIS A COMPARISON WITH ITSELF?"
             warnings.append(
                 f"{pairs.sum()} of {len(pairs)} images of {name} equal those of {ORIGINAL} in "
                 f"every pixel{alarm}"

@@ -1,7 +1,8 @@
-"""Pictures of a comparison: quality against compute."""
+"""The front: quality against compute, a point with bars for each candidate."""
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -9,10 +10,11 @@ from base.files import write_atomic
 from eval.comparison import ORIGINAL
 from eval.evaluation import Evaluation
 from eval.figures import values_by_folder
+from eval.front import upper_hull
 from eval.headline import heading
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
-_QUALITY = ("ssim", "ssim_uniform7", "ssim_legacy3", "psnr_capped50")
+_BEST = {"ssim": 1.0, "ssim_uniform7": 1.0, "ssim_legacy3": 1.0, "psnr_capped50": 50.0}  # drawn
 _MOST_DOTS = 2000
 
 
@@ -25,12 +27,14 @@ def compute_axis(evaluation: Evaluation) -> str | None:
 def draw_quality_against_compute(evaluation: Evaluation, path: Path) -> Path | None:
     """Draw the mean of each candidate with its 95 % interval, and each image as a faint dot.
 
+    A line joins what no other candidate and no random mix of them beats; it begins at Original.
+
     Returns:
         The path; None (and nothing is drawn) where no folder says what its images cost.
     """
     across = compute_axis(evaluation)
     known = {figure.name for figure in evaluation.figures}
-    panels = [name for name in _QUALITY if name in known and _drawable(evaluation, across, name)]
+    panels = [name for name in _BEST if name in known and _drawable(evaluation, across, name)]
     if across is None or not panels:
         return None
     figure = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
@@ -38,7 +42,11 @@ def draw_quality_against_compute(evaluation: Evaluation, path: Path) -> Path | N
     for axis, quality in zip(axes[0], panels, strict=True):
         _draw_panel(axis, evaluation, across, quality)
     axes[0][0].legend(frameon=False)
-    figure.suptitle("means with 95 % intervals; dots are single images", fontsize=10, color="0.4")
+    text = (
+        "means with 95 % intervals; faint dots are single images; "
+        "a point below the dashed line is beaten by another one or by a random mix of two"
+    )
+    figure.suptitle(text, fontsize=9, color="0.4")
     write_atomic(path, lambda target: figure.savefig(target, format="png", dpi=130))
     return path
 
@@ -60,6 +68,10 @@ def _draw_panel(axis: Axes, evaluation: Evaluation, across: str, quality: str) -
     costs = values_by_folder(evaluation.images, across)
     values = values_by_folder(evaluation.images, quality)
     scale = 100 if across == "compute_saved" else 1
+    means = []
+    if ORIGINAL in costs:
+        means.append((scale * costs[ORIGINAL].mean(), _BEST[quality]))
+        axis.plot(*means[0], "s", color="0.4", markersize=7, label=f"{ORIGINAL}")
     for name, colour in zip(_drawable(evaluation, across, quality), COLOURS * 20, strict=False):
         both = costs[name].index.intersection(values[name].index)[:_MOST_DOTS]
         axis.scatter(
@@ -67,19 +79,21 @@ def _draw_panel(axis: Axes, evaluation: Evaluation, across: str, quality: str) -
         )
         figures = evaluation.summary["folders"][name]["figures"]
         x, y = figures[across], figures[quality]
+        means.append((scale * x["mean"], y["mean"]))
         axis.errorbar(
             scale * x["mean"],
             y["mean"],
-            xerr=_errors(x, scale),
-            yerr=_errors(y, 1),
+            xerr=errors(x, scale),
+            yerr=errors(y, 1),
             fmt="o",
             markersize=8,
             color=colour,
             capsize=3,
-            label=f"{name} ({y['n']} images)",
+            label=f"{plain_text(name)} ({y['n']} images)",
         )
-    if across == "latency_ms" and ORIGINAL in costs:
-        axis.axvline(costs[ORIGINAL].mean(), color="0.6", lw=1, ls="--", label=ORIGINAL)
+    x_values, y_values = np.array(means).T
+    hull = upper_hull(-x_values if across == "compute_saved" else x_values, y_values)
+    axis.plot(x_values[hull], y_values[hull], "--", color="0.5", lw=1, zorder=0)
     axis.set_xlabel("compute saved (% of FLOPs)" if across == "compute_saved" else "ms / image")
     axis.set_ylabel(f"{heading(quality)} to {ORIGINAL}")
     axis.grid(color="0.92")
@@ -87,8 +101,14 @@ def _draw_panel(axis: Axes, evaluation: Evaluation, across: str, quality: str) -
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _errors(values: dict, scale: float) -> list[list[float]] | None:
+def errors(values: dict, scale: float) -> list[list[float]] | None:
+    """How far the interval of a mean reaches below and above it, as matplotlib wants it."""
     if values["ci95"] is None:
         return None
     low, high = values["ci95"]
-    return [[scale * (values["mean"] - low)], [scale * (high - values["mean"])]]
+    return [[max(0.0, scale * (values["mean"] - low))], [max(0.0, scale * (high - values["mean"]))]]
+
+
+def plain_text(name: str) -> str:
+    """A name that matplotlib draws as it is, and shows in a legend."""
+    return name.replace("$", r"\$").lstrip("_") or "?"

@@ -1,30 +1,38 @@
 """The report: one HTML page with its pictures inside, readable without a network."""
 
-import base64
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from base.files import write_atomic
+from eval.category_plot import draw_categories
+from eval.comparison import ORIGINAL
 from eval.contact_sheet import draw_contact_sheet
 from eval.decision_plot import draw_decisions
 from eval.evaluation import Evaluation
 from eval.extremes import draw_worst_and_best
-from eval.headline import difference_tables, headline_table
+from eval.headline import difference_tables, headline_table, shown_figures
+from eval.html import folded, items, picture, table, terms, with_note
 from eval.plots import draw_quality_against_compute
+from eval.verdict import clear_winner, verdict
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1320px; margin: 2em auto; padding: 0 1em;
        color: #191919 }
 table { border-collapse: collapse; margin: 1em 0 }
-th, td { padding: .35em .9em; text-align: right; border-bottom: 1px solid #ddd }
+th, td { padding: .3em .9em; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top }
 th:first-child, td:first-child { text-align: left }
-small { color: #777 }
-.warnings { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5em 1em }
+small, footer { color: #777 }
+.wide { overflow-x: auto }
+.verdict { background: #eef5fb; border-left: 4px solid #0072b2; padding: .5em 1em }
+.warnings { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5em 1em; margin: 1em 0 }
+ul { margin: 0; padding-left: 1.2em }
 img { max-width: 100% }
 dt { font-weight: 600 } dd { margin: 0 0 .5em 1em }
 """
+_MOST_COLUMNS = 6
+_MOST_ROWS_UNFOLDED = 12
 
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
@@ -39,17 +47,18 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {}
-    worst_to_best = f"From the worst to the best image of {evaluation.comparison.side_by_side[-1]}"
     for name, title, draw in (
-        ("quality_against_compute.png", "Quality against compute", draw_quality_against_compute),
-        ("decisions.png", "What was decided for each stage", draw_decisions),
-        ("worst_and_best.png", "The worst and the best images", draw_worst_and_best),
-        ("contact_sheet.png", worst_to_best, draw_contact_sheet),
+        ("quality_against_compute", "Quality against compute", draw_quality_against_compute),
+        ("categories", "Means of each category", draw_categories),
+        ("decisions", "What was decided for each stage", draw_decisions),
+        ("worst_and_best", "The worst and the best images", draw_worst_and_best),
+        ("contact_sheet", "Images of all folders", draw_contact_sheet),
     ):
-        if draw(evaluation, folder / name):
-            pictures[name] = _picture(title, folder / name)
+        path = folder / f"{name}.png"
+        if draw(evaluation, path):
+            pictures[name] = picture(title, path)
         else:
-            (folder / name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     page = _page(evaluation, pictures)
     return write_atomic(
         folder / "report.html", lambda target: target.write_text(page, encoding="utf-8")
@@ -58,73 +67,119 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
 
 def _page(evaluation: Evaluation, pictures: Mapping[str, str]) -> str:
     summary = evaluation.summary
-    headings, rows = headline_table(summary)
-    cells = [[_strong_and_small(*cell) for cell in row] for row in rows]
-    difference_headings, differences = difference_tables(summary, evaluation.comparison.candidates)
+    last = evaluation.comparison.side_by_side[-1]
+    sections = {
+        "Quality against compute": pictures.get("quality_against_compute", ""),
+        **_differences(evaluation),
+        "By category": pictures.get("categories", "") + _categories(summary),
+        "What was decided for each stage": pictures.get("decisions", "") + _decisions(summary),
+        "The worst and the best images": pictures.get("worst_and_best", ""),
+        f"From the worst to the best image of {last}": pictures.get("contact_sheet", ""),
+        "Where the images came from": _origins(summary),
+        "What each figure is": _definitions(summary),
+    }
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>Comparison of images</title><style>{_STYLE}</style></head><body>",
         "<h1>Comparison of images</h1>",
-        _warnings(summary["warnings"]),
-        _table(headings, cells),
-        f"<p><small>Means with 95 % bootstrap intervals; pairing: {summary['paired']}.</small></p>",
-        pictures.get("quality_against_compute.png", ""),
-        *(
-            f"<h2>{html.escape(pair)}, image by image</h2>"
-            + _table(difference_headings, [[html.escape(c) for c in row] for row in rows])
-            for pair, rows in differences.items()
-        ),
-        _categories(summary),
-        *(pictures[name] for name in pictures if name != "quality_against_compute.png"),
-        _definitions(summary),
+        items(verdict(evaluation), "verdict"),
+        items(summary["warnings"], "warnings"),
+        _headline(summary),
+        *(f"<h2>{escape(title)}</h2>{content}" for title, content in sections.items() if content),
+        _footer(evaluation.environment),
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _strong_and_small(value: str, note: str) -> str:
-    return f"{html.escape(value)}<br><small>{html.escape(note)}</small>"
+def _headline(summary: dict[str, Any]) -> str:
+    """The means: a row for each figure, or for each folder where those are many."""
+    headings, rows = headline_table(summary)
+    cells = [[with_note(*cell) for cell in row] for row in rows]
+    for column, figure in enumerate(shown_figures(summary), start=2):
+        winner = clear_winner(summary, figure)
+        for row, folder in enumerate(summary["folders"]):
+            if folder == winner:
+                cells[row][column] = with_note(*rows[row][column], strong=True)
+    if len(rows) > _MOST_COLUMNS:
+        grid = table(headings, cells)
+    else:
+        names = [f"<b>{escape(name)}</b>" for name in headings]
+        grid = table([""] * (1 + len(rows)), list(zip(names, *cells, strict=True)))
+    notes = (
+        f"Means with 95 % bootstrap intervals; pairing: {summary['paired']}. An arrow shows which "
+        "way is better; bold is better than every other candidate, by intervals of the differences."
+    )
+    missing = ", ".join(map(escape, summary["not_computed"]))
+    missing = f"<br>Not computed (why: at the end of the page): {missing}" * bool(missing)
+    return f"{grid}<p><small>{notes}{missing}</small></p>"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; headings are text, cells are HTML."""
-    if not rows:
-        return ""
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
-    return f"<div class='warnings'><ul>{items}</ul></div>" if items else ""
-
-
-def _picture(title: str, path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    title = html.escape(title)
-    return f"<h2>{title}</h2><img alt='{title}' src='data:image/png;base64,{data}'>"
+def _differences(evaluation: Evaluation) -> dict[str, str]:
+    headings, tables = difference_tables(evaluation.summary, evaluation.comparison.candidates)
+    return {
+        f"{pair}, image by image": table(headings, [[escape(c) for c in row] for row in rows])
+        for pair, rows in tables.items()
+    }
 
 
 def _categories(summary: dict[str, Any]) -> str:
-    if not summary["categories"]:
-        return ""
-    rows = []
+    rows: list[list[str]] = []
+    headings: list[str] = []
     for category in summary["categories"]:
         headings, found = headline_table(summary, category)
-        rows += [[html.escape(category), *(_strong_and_small(*c) for c in row)] for row in found]
-    table = _table(["category", *headings], rows)
-    few = " open" if len(rows) <= 12 else ""
-    return f"<h2>By category</h2><details{few}><summary>show</summary>{table}</details>"
+        rows += [[escape(category), *(with_note(*cell) for cell in row)] for row in found]
+    grid = table(["category", *headings], rows)
+    return folded("all figures", grid, len(rows) <= _MOST_ROWS_UNFOLDED) if rows else ""
+
+
+def _decisions(summary: dict[str, Any]) -> str:
+    """The mean share that was left out of each stage, where all candidates have the same stages."""
+    by_folder = {name: folder["decisions"] for name, folder in summary["folders"].items()}
+    stages = list(dict.fromkeys(stage for found in by_folder.values() for stage in found))
+    rows = [
+        [
+            escape(name),
+            *(
+                with_note(
+                    f"{found[stage]['mean_ratio']:.0%}",
+                    f"{found[stage]['histogram'][-1]:.0%} skip it",
+                )
+                if stage in found
+                else "-"
+                for stage in stages
+            ),
+        ]
+        for name, found in by_folder.items()
+        if found
+    ]
+    return folded("mean share left out of each stage", table(["", *stages], rows), False)
+
+
+def _origins(summary: dict[str, Any]) -> str:
+    rows = []
+    for name, folder in summary["folders"].items():
+        counts = ", ".join(f"{count} {status}" for status, count in folder["statuses"].items())
+        origin = folder["fingerprint"] or "none recorded: cannot be checked"
+        timed = folder["timed_on"] or "-"
+        cells = [name, folder["path"], folder["controller"] or "-", origin, timed, counts]
+        same = "-" if name == ORIGINAL else str(folder["identical_to_original"])
+        rows.append([*map(escape, cells), same])
+    headings = ["folder", "path", "controller", "fingerprint", "timed on", "images"]
+    headings.append(f"identical to {ORIGINAL}")
+    return table(headings, rows)
 
 
 def _definitions(summary: dict[str, Any]) -> str:
-    items = [
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(figure['provenance'])}</dd>"
-        for name, figure in summary["definitions"].items()
-    ]
-    items += [
-        f"<dt>{html.escape(name)}: not computed</dt><dd>{html.escape(reason)}</dd>"
-        for name, reason in summary["not_computed"].items()
-    ]
-    return f"<h2>What each figure is</h2><dl>{''.join(items)}</dl>"
+    defined = [(name, figure["provenance"]) for name, figure in summary["definitions"].items()]
+    missing = [(f"{name}: not computed", why) for name, why in summary["not_computed"].items()]
+    return terms(defined + missing)
+
+
+def _footer(environment: dict[str, Any]) -> str:
+    text = (
+        f"{environment['created']}, {environment['images_scored']} images measured in "
+        f"{environment['seconds_of_scoring']} s on {environment['machine']}. Settings, versions "
+        "and hashes of all inputs: environment.json. Definitions: docs/evaluation.md."
+    )
+    return f"<footer><p><small>{escape(text)}</small></p></footer>"

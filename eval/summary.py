@@ -10,8 +10,10 @@ import pandas as pd
 
 from base.errors import ConfigError
 from eval.comparison import Comparison
+from eval.decisions import decisions_by_stage
 from eval.figures import Figure, values_by_folder
 from eval.folders import printable
+from eval.provenance import timed_on
 from eval.statistics import compare_pairs, summarise
 
 PAIRINGS = ("intersection", "per-candidate")
@@ -59,8 +61,10 @@ def summarise_comparison(
             "images": len(folder.images),
             "controller": provenance.get("controller", ""),
             "fingerprint": provenance.get("fingerprint", ""),
+            "timed_on": timed_on(provenance, comparison.compute[name].values()),
             "statuses": dict(Counter(own["status"])),
             "identical_to_original": int(own["identical"].sum()),
+            "decisions": decisions_by_stage(comparison.compute[name].values()),
             "figures": means[name],
         }
     return {

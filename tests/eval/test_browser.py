@@ -48,7 +48,7 @@ def test_the_report_is_drawn_whole_and_without_a_network(tmp_path, browser):
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     size = f"--window-size={WIDTH},3200"
     document = run([*browser, profile, size, "--dump-dom", probe.as_uri()])
-    assert 'data-found="4,4,true,0"' in document  # pictures, drawn ones, no overflow, no requests
+    assert 'data-found="5,5,true,0"' in document  # pictures, drawn ones, no overflow, no requests
 
     picture = tmp_path / "report.png"
     run([*browser, profile, size, f"--screenshot={picture}", report.as_uri()])

@@ -27,6 +27,7 @@ def test_three_folders_give_a_table_and_files(tmp_path, capsys):
         "report.html",
         "quality_against_compute.png",
         "contact_sheet.png",
+        "categories.png",
         "decisions.png",
         "worst_and_best.png",
     }

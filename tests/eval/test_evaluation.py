@@ -150,7 +150,8 @@ def test_one_identical_image_is_counted_and_shown(folders):
     shutil.copy(folders[ORIGINAL] / "img_003.png", folders["RL"] / "img_003.png")
     result = run(folders, ["psnr"])
     assert (
-        "1 of 6 images of RL equal those of Original in every pixel" in result.summary["warnings"]
+        "1 of 6 images of RL equal those of Original in every pixel (img_003)"
+        in result.summary["warnings"]
     )
     assert result.summary["folders"]["RL"]["identical_to_original"] == 1
 

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.category_plot import draw_categories
 from eval.comparison import ORIGINAL, plan_comparison
-from eval.compute import Compute, StageDecision
 from eval.contact_sheet import choose_images, draw_contact_sheet, quality_order
-from eval.decision_plot import decisions_by_stage
 from eval.evaluation import evaluate
 from eval.extremes import difference, draw_worst_and_best
 from eval.metrics.registry import MetricSettings, make_metrics
 from eval.plots import draw_quality_against_compute
 from eval.report import write_report
-from tests.eval.folders_on_disk import STAGES, write_folder
+from tests.eval.folders_on_disk import write_folder
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_the_page_holds_everything_and_needs_no_network(folders, tmp_path):
     result = run(folders, {"clip": "no weights here"})
     page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
     pictures = re.findall(r"src='data:image/png;base64,([^']+)'", page)
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert not re.search(r"(src|href)=.?http", page)
     mean = result.summary["folders"]["RL"]["figures"]["ssim"]["mean"]
@@ -46,6 +45,37 @@ def test_the_page_holds_everything_and_needs_no_network(folders, tmp_path):
     assert "clip: not computed</dt><dd>no weights here" in page
     assert "smooth" in page
     assert "RL - FAST" in page
+    assert "Not computed (why: at the end of the page): clip" in page
+    assert f"<b>{mean:.4f}</b>" in page  # RL has less noise on every image
+    assert "RL is better in" in page or "a trade" in page
+
+
+def test_folders_from_elsewhere_are_labelled(folders, tmp_path):
+    (folders["FAST"] / "provenance.json").unlink()
+    page = write_report(run(folders), tmp_path / "out").read_text(encoding="utf-8")
+    assert page.count("none recorded: cannot be checked") == 1
+    assert "no usable provenance.json in FAST" in page
+
+
+def test_categories_are_drawn_where_there_are_some(folders, tmp_path):
+    picture = np.asarray(Image.open(draw_categories(run(folders), tmp_path / "c.png"))).astype(int)
+    for colour in ((0, 114, 178), (213, 94, 0)):  # FAST and RL
+        assert (np.abs(picture[..., :3] - colour).sum(axis=2) < 12).sum() > 50
+    for folder in folders.values():
+        (folder / "meta_data.json").write_text("{}")
+    assert draw_categories(run(folders), tmp_path / "none.png") is None
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_many_candidates_are_rows_and_few_are_columns(folders, tmp_path):
+    few = write_report(run(folders), tmp_path / "few").read_text(encoding="utf-8")
+    assert "<td><b>SSIM ↑</b></td>" in few
+    for index in range(5):
+        folders[f"other {index}"] = write_folder(
+            tmp_path / f"o{index}", "schedule", spread=2 + index
+        )
+    many = write_report(run(folders), tmp_path / "many").read_text(encoding="utf-8")
+    assert "<th>SSIM ↑</th>" in many.split("By category")[0]
 
 
 @pytest.mark.usefixtures("without_plots")
@@ -127,22 +157,6 @@ def test_of_many_candidates_the_first_two_are_shown_side_by_side(folders, tmp_pa
     assert "img_000" in choose_images(run(folders), 100)
     page = write_report(result, tmp_path / "out").read_text(encoding="utf-8")
     assert "other 1 - other 0, image by image" in page
-
-
-def test_decisions_are_counted_by_stage(folders, tmp_path):
-    counted = decisions_by_stage(run(folders).comparison.compute["RL"])
-    assert list(counted) == list(STAGES)
-    assert counted["1x1"] == ([1, 0, 0, 0, 0], 0)
-    assert counted["12x12"] == ([0, 0, 0, 1, 0], 0)  # 0.7
-    assert counted["16x16"] == ([0, 0, 0, 0, 1], 0)  # skipped
-    mixed = {
-        "a": Compute(None, None, (StageDecision("x", 0.3, False), StageDecision("y", 1.0, False))),
-        "b": Compute(None, None, (StageDecision("x", 0.5, True),)),
-    }
-    assert decisions_by_stage(mixed) == {
-        "x": ([0, 0.5, 0.5, 0, 0], 0.5),
-        "y": ([0, 0, 0, 0, 1], 0),
-    }
 
 
 def test_differences_are_amplified_and_the_worst_comes_first(folders, tmp_path):

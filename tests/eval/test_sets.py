@@ -94,7 +94,7 @@ def test_statistics_are_those_of_all_pairs_that_can_be_read(comparison, clean_fi
     assert 8 < figures["kid"]["mean"] < 9
     assert "fid" not in summary["folders"][ORIGINAL]["figures"]
     headings, rows = headline_table(summary)
-    assert rows[1][headings.index("fid")][0] != "-"
+    assert rows[1][headings.index("fid ↓")][0] != "-"
     assert run(comparison, set_metric).summary == summary  # KID draws, but always the same
 
 
