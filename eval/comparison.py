@@ -1,11 +1,15 @@
 """What is compared: folders matched by key, with prompt, category and cost of each image."""
 
-from collections.abc import Mapping
+import heapq
+import itertools
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import ConfigError, DataError, StrictError
-from eval.compute import Compute
+from eval.compute import Compute, compute_from_json, compute_to_json
+from eval.disk_mapping import DiskMapping
 from eval.folders import ImageFolder, find_images, printable
 from eval.metadata import Metadata, read_metadata
 from eval.prompts import Prompt, resolve_prompts
@@ -37,9 +41,9 @@ class Comparison:
 
     folders: dict[str, ImageFolder]
     keys: tuple[str, ...]
-    prompts: dict[str, Prompt]
-    categories: dict[str, tuple[str, ...]]
-    compute: dict[str, dict[str, Compute]]
+    prompts: Mapping[str, Prompt]
+    categories: Mapping[str, tuple[str, ...]]
+    compute: Mapping[str, Mapping[str, Compute]]
     provenance: dict[str, dict[str, str]]
     warnings: tuple[str, ...]
 
@@ -89,21 +93,24 @@ def plan_comparison(
     metadata = {name: read_metadata(folder) for name, folder in folders.items()}
     provenance = {name: read_provenance(folder.path) for name, folder in folders.items()}
 
-    compute = {name: _compute(folders[name], metadata[name]) for name in folders}
-    unused = _add_timings(compute, folders, timings)
-
+    compute, unused = _costs(folders, metadata, timings)
     reasons = why_not_comparable(folders, metadata, provenance)
     if reasons and not allow_mismatch:
         raise StrictError(
             "\n".join(reasons) + "\nPass --allow-mismatch to compare them nevertheless."
         )
-    keys = sorted(set().union(*(folder.images for folder in folders.values())))
+    sorted_keys = heapq.merge(*(folder.images for folder in folders.values()))
+    keys = tuple(key for key, _ in itertools.groupby(sorted_keys))
     prompts, disagreements = resolve_prompts(keys, metadata)
     return Comparison(
         folders=folders,
-        keys=tuple(keys),
+        keys=keys,
         prompts=prompts,
-        categories={key: found for key in keys if (found := _categories(key, metadata))},
+        categories=DiskMapping(
+            json.dumps,
+            lambda text: tuple(json.loads(text)),
+            ((key, found) for key in keys if (found := _categories(key, metadata))),
+        ),
         compute=compute,
         provenance=provenance,
         warnings=(
@@ -134,41 +141,46 @@ def require_overlap(comparison: Comparison) -> None:
 
 
 def _categories(key: str, metadata: Mapping[str, Metadata]) -> tuple[str, ...]:
-    found = (
-        entries.entries[key].categories for entries in metadata.values() if key in entries.entries
+    found = (entries.entries.get(key) for entries in metadata.values())
+    return next((entry.categories for entry in found if entry and entry.categories), ())
+
+
+def _costs(
+    folders: Mapping[str, ImageFolder], metadata: Mapping[str, Metadata], timings: str | Path
+) -> tuple[dict[str, Mapping[str, Compute]], list[str]]:
+    """What each image of each folder cost, and a warning of times that no image has.
+
+    A table of times goes before the metadata; logs only count where those say nothing.
+    """
+    logged = timings == "auto"
+    times = (
+        {name: logged_timings(folder) for name, folder in folders.items()}
+        if logged
+        else read_timings(timings)
     )
-    return next((categories for categories in found if categories), ())
+    compute: dict[str, Mapping[str, Compute]] = {
+        name: DiskMapping(
+            lambda cost: json.dumps(compute_to_json(cost)),
+            lambda text: compute_from_json(json.loads(text)),
+            _costs_of(folder, metadata[name], times.get(name, {}), logged),
+        )
+        for name, folder in folders.items()
+    }
+    unused = sum(
+        name not in folders or key not in folders[name].images
+        for name, found in times.items()
+        for key in found
+    )
+    return compute, [f"{timings} has times of {unused} images that no folder has"] * bool(unused)
 
 
-def _compute(folder: ImageFolder, metadata: Metadata) -> dict[str, Compute]:
-    return {key: metadata.entries[key].compute for key in folder.images if key in metadata.entries}
-
-
-def _add_timings(
-    compute: dict[str, dict[str, Compute]],
-    folders: Mapping[str, ImageFolder],
-    timings: str | Path,
-) -> list[str]:
-    """Put times into `compute`; a warning tells of those that no image has."""
-    if timings == "auto":
-        logged = {name: logged_timings(folder) for name, folder in folders.items()}
-        times = {
-            name: {key: ms for key, ms in found.items() if not _has_time(compute[name].get(key))}
-            for name, found in logged.items()
-        }
-    else:
-        times = read_timings(timings)
-    unused = 0
-    for name, found in times.items():
-        images = folders[name].images if name in folders else {}
-        for key, ms in found.items():
-            if key in images:
-                known = compute[name].get(key, Compute())
-                compute[name][key] = replace(known, latency_ms=ms)
-            else:
-                unused += 1
-    return [f"{timings} has times of {unused} images that no folder has"] if unused else []
-
-
-def _has_time(cost: Compute | None) -> bool:
-    return cost is not None and cost.latency_ms is not None
+def _costs_of(
+    folder: ImageFolder, metadata: Metadata, times: Mapping[str, float], only_missing: bool
+) -> Iterator[tuple[str, Compute]]:
+    for key in folder.images:
+        entry, latency_ms = metadata.entries.get(key), times.get(key)
+        cost = entry.compute if entry else Compute()
+        if latency_ms is not None and not (only_missing and cost.latency_ms is not None):
+            yield key, replace(cost, latency_ms=latency_ms)
+        elif entry:
+            yield key, cost

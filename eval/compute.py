@@ -1,9 +1,9 @@
 """What each image cost, as `prunegym generate` writes it into the metadata."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from eval.folders import printable
 
@@ -40,11 +40,11 @@ def compute_of(record: Mapping[str, Any]) -> Compute:
     """Read the cost out of an image's metadata. Values of a wrong type count as missing."""
     cost, full = _positive(record.get("cost_flops")), _positive(record.get("full_cost_flops"))
     stages = record.get("decisions", _last_four(record.get("prune_ratio_last4")))
-    decisions = [decision_of(stage) for stage in stages] if isinstance(stages, list) else []
+    decisions = [_decision_of(stage) for stage in stages] if isinstance(stages, list) else []
     return Compute(
         compute_saved=1 - cost / full if cost is not None and full else None,
         latency_ms=_positive(record.get("latency_ms")),
-        decisions=seen_before(tuple(decision for decision in decisions if decision)),
+        decisions=tuple(decision for decision in decisions if decision),
         cost_flops=cost,
         batch_size=_positive(record.get("batch_size")),
     )
@@ -60,19 +60,21 @@ def _last_four(ratios: Any) -> list[dict[str, Any]] | None:
     ]
 
 
-_Value = TypeVar("_Value", bound=Hashable)
-_SEEN: dict[Hashable, Hashable] = {}
-_MOST_SEEN = 2**12
+def compute_to_json(cost: Compute) -> list[Any]:
+    """As a value that JSON can hold."""
+    return [
+        cost.compute_saved,
+        cost.latency_ms,
+        cost.decisions,
+        cost.cost_flops,
+        cost.batch_size,
+    ]
 
 
-def seen_before(value: _Value) -> _Value:
-    """An equal value that was seen before, or this one.
-
-    Most images share their decisions with others: kept once, they take a tenth of the memory.
-    """
-    if len(_SEEN) > _MOST_SEEN:
-        _SEEN.clear()
-    return _SEEN.setdefault(value, value)  # type: ignore[return-value]
+def compute_from_json(value: list[Any]) -> Compute:
+    """What `compute_to_json` gave, again."""
+    saved, latency_ms, decisions, *others = value
+    return Compute(saved, latency_ms, tuple(StageDecision(*stage) for stage in decisions), *others)
 
 
 def _positive(value: Any) -> float | None:
@@ -83,14 +85,12 @@ def _positive(value: Any) -> float | None:
         return None
 
 
-def decision_of(stage: Any) -> StageDecision | None:
+def _decision_of(stage: Any) -> StageDecision | None:
     """A decision as the metadata hold it, `{"stage": ..., "prune_ratio": ...}`; None for others."""
-    if isinstance(stage, StageDecision):
-        return stage
     if not isinstance(stage, dict) or not isinstance(stage.get("stage"), str):
         return None
     ratio = _positive(stage.get("prune_ratio"))
     if ratio is None or ratio > 1:
         return None
     guidance = stage.get("guidance") is not False
-    return seen_before(StageDecision(printable(stage["stage"]), ratio, guidance))
+    return StageDecision(printable(stage["stage"]), ratio, guidance)

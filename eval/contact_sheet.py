@@ -18,8 +18,9 @@ from eval.comparison import ORIGINAL, Comparison
 from eval.compute import StageDecision
 from eval.drawing import FAINT, GAP, INK, LINE, PAPER, THUMB, font, thumbnail, write_line
 from eval.evaluation import Evaluation
-from eval.figures import quality_figures
+from eval.figures import ids_of, quality_figures
 from eval.images import decode
+from eval.scoring import OK
 
 _CAPTION, _STRIP = 36, 20  # pixels
 _CARD_HEIGHT = _CAPTION + THUMB + 2 * LINE + _STRIP + 3 * GAP
@@ -41,17 +42,15 @@ def quality_order(evaluation: Evaluation, candidate: str) -> list[str]:
 
     What counts is the first figure that compares with Original; without one, the names.
     """
-    shown = [ORIGINAL, *evaluation.comparison.side_by_side]
-    images = evaluation.images[evaluation.images["folder"].isin(shown)]
-    complete = images.groupby("id")["status"].agg(lambda statuses: (statuses == "ok").all())
-    keys = pd.Index(complete[complete].index)
-    quality = quality_figures(evaluation.figures)
-    if quality:
-        last = images[images["folder"] == candidate].set_index("id")
-        ordered = last.loc[keys, quality[0].name].sort_values(
-            ascending=quality[0].higher_is_better, kind="stable", na_position="last"
-        )
-        keys = ordered.index
+    images, folders = evaluation.images, list(evaluation.comparison.folders)
+    shown = [folders.index(name) for name in (ORIGINAL, *evaluation.comparison.side_by_side)]
+    good = (images["status"] == OK).to_numpy().reshape(-1, len(folders))
+    complete = good[:, shown].all(axis=1)
+    keys = ids_of(images)[complete].to_numpy()
+    for quality in quality_figures(evaluation.figures)[:1]:
+        values = images[quality.name].to_numpy().reshape(-1, len(folders))
+        own = values[complete, folders.index(candidate)]
+        keys = keys[np.argsort(own if quality.higher_is_better else -own, kind="stable")]
     return list(keys)
 
 
@@ -70,7 +69,8 @@ def draw_contact_sheet(evaluation: Evaluation, path: Path, count: int = 12) -> P
     rows = -(-len(keys) // columns)
     sheet = Image.new("RGB", (columns * card_width, rows * _CARD_HEIGHT + LINE), PAPER)
     drawing = ImageDraw.Draw(sheet)
-    table = evaluation.images.set_index(["folder", "id"])
+    images = evaluation.images
+    table = images[images["id"].isin(keys)].set_index(["folder", "id"])
     for index, key in enumerate(keys):
         left, top = (index % columns) * card_width, (index // columns) * _CARD_HEIGHT
         caption = f"{key}: {evaluation.comparison.prompts[key].text}"

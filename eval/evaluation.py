@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from eval.comparison import Comparison, require_overlap
@@ -32,6 +33,7 @@ class Evaluation:
     Attributes:
         comparison: what was compared.
         images: one row for each image of each folder.
+        file_hashes: SHA-256 of the files, uint8 [keys, folders, 32]; zeros where there is none.
         figures: the columns of `images` that are figures.
         summary: what is said about folders and pairs of candidates; plain data for JSON.
         skipped: one row for everything that was not computed.
@@ -41,6 +43,7 @@ class Evaluation:
 
     comparison: Comparison
     images: pd.DataFrame
+    file_hashes: np.ndarray
     figures: tuple[Figure, ...]
     summary: dict[str, Any]
     skipped: pd.DataFrame
@@ -77,7 +80,8 @@ def evaluate(
     """
     require_overlap(comparison)
     scoring, summary = scoring or ScoringSettings(), summary or SummarySettings()
-    rows, complete, scored, start = Rows(metrics), True, 0, time.perf_counter()
+    rows = Rows(comparison.keys, list(comparison.folders), metrics)
+    complete, scored, start = True, 0, time.perf_counter()
     folders = len(comparison.folders)
     try:
         for scores, new in _all_scores(comparison, metrics, scoring, journal):
@@ -91,16 +95,18 @@ def evaluate(
     seconds = time.perf_counter() - start
     not_computed = dict(not_computed or {})
     images = image_table(rows, comparison, not_computed)
+    hashes = rows.file_hashes()
+    del rows  # they are in the table now
     figures = figures_of(images, metrics)
-    warnings = [*comparison.warnings, *findings(images, comparison)]
+    warnings = [*comparison.warnings, *findings(images, hashes, comparison)]
     if not complete:
-        done = f"{len(rows) // folders} of {len(comparison.keys)} images"
+        done = f"{len(hashes)} of {len(comparison.keys)} images"
         warnings.insert(0, f"interrupted after {done}: run it again to compare all")
     whole = {
         "format": 1,
         "complete": complete,
         "warnings": [printable(warning) for warning in warnings],
-        "contradictions": contradictions(images, comparison),
+        "contradictions": contradictions(images, hashes, comparison),
         "definitions": {figure.name: asdict(figure) for figure in figures},
         "not_computed": not_computed | without_values(images, metrics),
         **summarise_comparison(images, comparison, figures, summary),
@@ -110,6 +116,7 @@ def evaluate(
     return Evaluation(
         comparison=comparison,
         images=images,
+        file_hashes=hashes,
         figures=tuple(figures),
         summary=whole,
         skipped=missing_figures(images, not_computed),
@@ -123,7 +130,7 @@ def evaluate(
             "scoring": asdict(scoring),
             "summary": asdict(summary),
             "metrics": {metric.name: metric.provenance for metric in metrics},
-            "inputs": {name: input_hash(images, name) for name in comparison.folders},
+            "inputs": {name: input_hash(hashes, comparison, name) for name in comparison.folders},
         },
         complete=complete,
     )

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from eval.comparison import Comparison
-from eval.decisions import decisions_text
 from eval.metrics.protocol import Metric
 from eval.rows import Rows
 from eval.scoring import OK
@@ -32,24 +31,34 @@ RECORDED = (
 def image_table(
     rows: Rows, comparison: Comparison, not_computed: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """What is known of each image of each folder: the rows, what it cost, prompt and category.
+    """What is known of each image of each folder in numbers: the rows, its cost and its category.
 
     A metric of `not_computed` has a column, too, and it is empty.
     """
     table = rows.table()
-    places = list(zip(table["folder"], table["id"], table["status"] == OK, strict=True))
-    costs = [comparison.compute[f].get(key) if ok else None for f, key, ok in places]
-    for position, name in enumerate(figure.name for figure in RECORDED):
-        values = [getattr(cost, name) if cost else None for cost in costs]
-        table.insert(4 + position, name, np.array(values, dtype=float))
+    ok = (table["status"] == OK).to_numpy()
+    costs = np.full((len(RECORDED), len(table)), np.nan)
+    for row, key, folder in zip(
+        np.flatnonzero(ok), table["id"][ok], table["folder"][ok], strict=True
+    ):
+        cost = comparison.compute[folder].get(key)
+        for column, figure in enumerate(RECORDED):
+            value = getattr(cost, figure.name, None)
+            costs[column, row] = np.nan if value is None else value
+    for column, figure in enumerate(RECORDED):
+        table.insert(4 + column, figure.name, costs[column])
     for name in not_computed:
         table[name] = np.nan
-    table["decisions"] = [decisions_text(cost.decisions) if cost else "" for cost in costs]
-    categories = {key: "; ".join(names) for key, names in comparison.categories.items()}
-    table["category"] = [categories.get(key, "") for key in table["id"]]
-    table["prompt"] = [comparison.prompts[key].text for key in table["id"]]
-    table["prompt_source"] = [comparison.prompts[key].source for key in table["id"]]
+    categories = pd.Categorical(
+        ["; ".join(comparison.categories.get(key, ())) for key in ids_of(table)]
+    )
+    table["category"] = categories.repeat(len(comparison.folders))
     return table
+
+
+def ids_of(table: pd.DataFrame) -> pd.Series:
+    """The ids of the images, each once; all folders of one stand together in the table."""
+    return table["id"].iloc[:: max(1, table["folder"].nunique())]
 
 
 def figures_of(table: pd.DataFrame, metrics: Sequence[Metric]) -> list[Figure]:
@@ -71,8 +80,15 @@ def values_by_folder(
 
     Folders without any value are left out (the Original has no similarity to itself).
     """
-    wide = table.pivot(index="id", columns="folder", values=figure).astype(float)
-    wide = wide.dropna(axis="columns", how="all")
+    folders = table["folder"].unique()
+    values = table[figure].to_numpy().reshape(-1, max(1, len(folders)))  # [images, folders]
+    known = ~np.isnan(values)
+    used = known.any(axis=0)
     if paired == "intersection":
-        wide = wide.dropna(axis="index")
-    return {str(name): wide[name].dropna() for name in wide}
+        known &= known[:, used].all(axis=1, keepdims=True)
+    ids = ids_of(table)
+    return {
+        str(name): pd.Series(values[known[:, column], column], index=ids[known[:, column]])
+        for column, name in enumerate(folders)
+        if used[column]
+    }

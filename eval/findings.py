@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from eval.comparison import ORIGINAL, Comparison
@@ -47,14 +48,20 @@ def without_values(table: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, 
     return result
 
 
-def findings(table: pd.DataFrame, comparison: Comparison) -> list[str]:
-    """Warnings that only the files can give: the same file twice, lossy pairs, transparency."""
+def findings(table: pd.DataFrame, hashes: np.ndarray, comparison: Comparison) -> list[str]:
+    """Warnings that only the files can give: the same file twice, lossy pairs, transparency.
+
+    Args:
+        table: one row for each image of each folder.
+        hashes: uint8 [keys, folders, 32], of the files.
+        comparison: what was compared.
+    """
     warnings = []
-    by_folder = {name: table[table["folder"] == name] for name in comparison.folders}
+    of_folder = {name: (table["folder"] == name).to_numpy() for name in comparison.folders}
     for name in comparison.candidates:
-        pairs = by_folder[name]["identical"].dropna()
+        pairs = table.loc[of_folder[name], "identical"].dropna()
         if pairs.any():
-            some = by_folder[name].loc[pairs.index[pairs], "id"][:_MOST_NAMED]
+            some = table.loc[pairs.index[pairs][:_MOST_NAMED], "id"]
             more = ", ..." if pairs.sum() > len(some) else ""
             alarm = f" ({', '.join(some)}{more})"
             if pairs.all():
@@ -63,49 +70,48 @@ def findings(table: pd.DataFrame, comparison: Comparison) -> list[str]:
                 f"{pairs.sum()} of {len(pairs)} images of {name} equal those of {ORIGINAL} in "
                 f"every pixel{alarm}"
             )
-    files = {
-        name: own[own["file_sha256"] != ""].set_index("id")["file_sha256"]
-        for name, own in by_folder.items()
-    }
     for first, second in itertools.combinations(comparison.candidates, 2):
-        common = files[first].index.intersection(files[second].index)
-        same = int((files[first][common] == files[second][common]).sum())
-        if same:
-            alarm = ": ARE THESE THE SAME RUN?" if same == len(common) else ""
+        both, same = _files_of_both(hashes, comparison, first, second)
+        if same.any():
+            alarm = ": ARE THESE THE SAME RUN?" if same.sum() == both.sum() else ""
             warnings.append(
-                f"{same} of {len(common)} files of {second} are byte for byte those of "
+                f"{same.sum()} of {both.sum()} files of {second} are byte for byte those of "
                 f"{first}{alarm}"
             )
-    unpaired = table[table["status"] != OK]["id"].nunique()
-    if unpaired:
+    bad = (table["status"] != OK).to_numpy().reshape(-1, len(comparison.folders)).any(axis=1).sum()
+    if bad:
         warnings.append(
-            f"{unpaired} of {len(comparison.keys)} images are missing, unreadable or of another "
+            f"{bad} of {len(comparison.keys)} images are missing, unreadable or of another "
             "size in some folder: see skipped.csv"
         )
-    for name, own in by_folder.items():
-        if own["lossy"].any():
+    for name, own in of_folder.items():
+        lossy, alpha = (int(table.loc[own, flag].sum()) for flag in ("lossy", "has_alpha"))
+        if lossy:
             warnings.append(
-                f"{own['lossy'].sum()} files of {name} are JPEG or lossy WebP: figures measure the "
-                "encoder too"
+                f"{lossy} files of {name} are JPEG or lossy WebP: figures measure the encoder too"
             )
-        if own["has_alpha"].any():
-            warnings.append(
-                f"{own['has_alpha'].sum()} files of {name} have transparency, see the setting alpha"
-            )
+        if alpha:
+            warnings.append(f"{alpha} files of {name} have transparency, see the setting alpha")
     return warnings
 
 
-def contradictions(table: pd.DataFrame, comparison: Comparison) -> list[str]:
+def _files_of_both(
+    hashes: np.ndarray, comparison: Comparison, first: str, second: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which keys have a file in both folders, and where those are the same; bool [keys]."""
+    names = list(comparison.folders)
+    ours, theirs = hashes[:, names.index(first)], hashes[:, names.index(second)]
+    both = np.logical_and(ours.any(axis=1), theirs.any(axis=1))
+    return both, np.logical_and(both, (ours == theirs).all(axis=1))
+
+
+def contradictions(table: pd.DataFrame, hashes: np.ndarray, comparison: Comparison) -> list[str]:
     """Folders that are the same although nothing that is recorded explains it.
 
     Equal images are right where nothing was pruned, and equal files where the same was decided.
     Elsewhere a method was compared with itself, or its pruning was never applied.
     """
     found = []
-    files = {
-        name: own.set_index("id")["file_sha256"]
-        for name, own in table.groupby("folder", sort=False)
-    }
     for name in comparison.candidates:
         own = table[(table["folder"] == name) & table["identical"].notna()]
         if len(own) and own["identical"].all() and not (own["compute_saved"] == 0).all():
@@ -114,25 +120,32 @@ def contradictions(table: pd.DataFrame, comparison: Comparison) -> list[str]:
                 "is not recorded that nothing was pruned"
             )
     for first, second in itertools.combinations(comparison.candidates, 2):
-        both = files[first][files[first] != ""].index.intersection(
-            files[second][files[second] != ""].index
-        )
-        if not len(both) or (files[first][both] != files[second][both]).any():
+        both, same = _files_of_both(hashes, comparison, first, second)
+        if not both.any() or (both & ~same).any():
             continue
-        costs = (comparison.compute[first], comparison.compute[second])
-        decided = [[cost[key].decisions for cost in costs if key in cost] for key in both]
-        if not all(len(pair) == 2 and pair[0] and pair[0] == pair[1] for pair in decided):
+        keys = (key for key, has in zip(comparison.keys, both, strict=False) if has)
+        if not all(_same_was_decided(comparison, first, second, key) for key in keys):
             found.append(
-                f"all {len(both)} files of {second} are byte for byte those of {first}, and it is "
+                f"all {both.sum()} files of {second} are byte for byte those of {first}, and it is "
                 "not recorded that the same was decided for both"
             )
     return found
 
 
-def input_hash(table: pd.DataFrame, folder: str) -> str:
+def _same_was_decided(comparison: Comparison, first: str, second: str, key: str) -> bool:
+    one, other = (comparison.compute[name].get(key) for name in (first, second))
+    return bool(one and other and one.decisions and one.decisions == other.decisions)
+
+
+def input_hash(hashes: np.ndarray, comparison: Comparison, folder: str) -> str:
     """One hash for all images of a folder: of their keys and the hashes of their files."""
-    own = table[table["folder"] == folder]
     digest = hashlib.sha256()
-    for key, file_sha256 in zip(own["id"], own["file_sha256"], strict=True):
-        digest.update(f"{key}\0{file_sha256}\n".encode())
+    own = hashes[:, list(comparison.folders).index(folder)]
+    for key, file_hash in zip(comparison.keys, own, strict=False):
+        digest.update(f"{key}\0{hash_text(file_hash)}\n".encode())
     return digest.hexdigest()
+
+
+def hash_text(file_hash: np.ndarray) -> str:
+    """A hash, uint8 [32], in hexadecimal digits; empty for the zeros of a file that is missing."""
+    return file_hash.tobytes().hex() if file_hash.any() else ""

@@ -8,11 +8,12 @@ written on Linux are the same image. Two layouts are known: flat (`<key>.png`), 
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import ConfigError
+from eval.disk_mapping import DiskMapping
 
 EXTENSIONS = (".png", ".bmp", ".webp", ".jpg", ".jpeg")  # the first wins where two share a key
 LAYOUTS = ("auto", "flat", "nested")
@@ -37,23 +38,6 @@ class ImageFolder:
     warnings: tuple[str, ...]
 
 
-class _Files(Mapping[str, Path]):
-    """Files of a folder by key. Only names are kept: a path takes five times the memory."""
-
-    def __init__(self, path: Path, names: dict[str, str]) -> None:
-        self._path = path
-        self._names = names
-
-    def __getitem__(self, key: str) -> Path:
-        return self._path / self._names[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
 def printable(text: str) -> str:
     """Text in form NFC that can be written as UTF-8: bytes that were no UTF-8 become escapes."""
     return unicodedata.normalize("NFC", text.encode("utf-8", "backslashreplace").decode("utf-8"))
@@ -75,23 +59,23 @@ def find_images(path: str | Path, layout: str = "auto") -> ImageFolder:
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; give a folder of images")
     try:
-        flat = [(Path(name).stem, name, link) for name, link in _image_files(path)]
-        nested = [] if layout == "flat" or (layout == "auto" and flat) else _nested_files(path)
+        if layout == "nested":
+            return _images(path, "nested", _nested_files(path))
+        flat = _images(path, "flat", _image_files(path))
+        if layout == "flat" or flat.images:
+            return flat
+        nested = _images(path, "nested", _nested_files(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    chosen = "nested" if layout == "nested" or nested else "flat"
-    return _unambiguous(path, chosen, nested if chosen == "nested" else flat)
+    return nested if nested.images else flat
 
 
-def _image_files(path: Path) -> list[tuple[str, bool]]:
-    """The name of each image, and whether it is a link."""
-    return sorted(
-        (entry.name, entry.is_symlink())
-        for entry in os.scandir(path)
-        if not entry.name.startswith(".")
-        and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
-        and _is_file(entry)
-    )
+def _image_files(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """The stem and the name of each image, and whether it is a link."""
+    for entry in os.scandir(path):
+        stem, extension = os.path.splitext(entry.name)
+        if not entry.name.startswith(".") and extension.lower() in EXTENSIONS and _is_file(entry):
+            yield stem, entry.name, entry.is_symlink()
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -101,34 +85,36 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _nested_files(path: Path) -> list[tuple[str, str, bool]]:
-    found = []
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+def _nested_files(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """The key and the name of each image, and whether it is behind a link."""
+    for entry in os.scandir(path):
         match = _NESTED.fullmatch(entry.name)
         if match and entry.is_dir():
-            found += [
-                (match[1], f"{entry.name}/{name}", link or entry.is_symlink())
-                for name, link in _image_files(Path(entry.path))
-                if Path(name).stem == "1"
-            ]
-    return found
+            for stem, name, link in _image_files(Path(entry.path)):
+                if stem == "1":
+                    yield match[1], f"{entry.name}/{name}", link or entry.is_symlink()
 
 
-def _unambiguous(path: Path, layout: str, files: list[tuple[str, str, bool]]) -> ImageFolder:
+def _images(path: Path, layout: str, files: Iterable[tuple[str, str, bool]]) -> ImageFolder:
     """The best file of each key, of (stem, name, whether it is behind a link)."""
-    warnings = []
+    outside: list[str] = []
+    others: dict[str, list[Path]] = {}
     inside = path.resolve()
-    by_key: dict[str, list[str]] = {}
+    images = DiskMapping(
+        lambda file: os.fsencode(file.relative_to(path)), lambda name: path / os.fsdecode(name)
+    )
     for stem, name, link in files:
+        key = printable(stem)
         if link and not (path / name).resolve().is_relative_to(inside):
-            warnings.append(f"{path / name} is a link to outside of the folder; left out")
+            outside.append(f"{path / name} is a link to outside of the folder; left out")
+        elif key in images:
+            others.setdefault(key, [images[key]]).append(path / name)
         else:
-            by_key.setdefault(printable(stem), []).append(name)
-    images = {}
-    for key, names in sorted(by_key.items()):
-        names.sort(key=lambda name: EXTENSIONS.index(Path(name).suffix.lower()))
-        images[key] = names[0]
-        if len(names) > 1:
-            others = ", ".join(Path(name).name for name in names[1:])
-            warnings.append(f"{path / names[0]} was taken for {key!r}; same name: {others}")
-    return ImageFolder(path, layout, _Files(path, images), tuple(warnings))
+            images[key] = path / name
+    warnings = sorted(outside)
+    for key, paths in sorted(others.items()):
+        paths.sort(key=lambda file: (EXTENSIONS.index(file.suffix.lower()), file.name))
+        images[key] = paths[0]
+        names = ", ".join(file.name for file in paths[1:])
+        warnings.append(f"{paths[0]} was taken for {key!r}; same name: {names}")
+    return ImageFolder(path, layout, images, tuple(warnings))

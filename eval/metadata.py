@@ -1,29 +1,25 @@
 """What is known of each image besides its pixels: the JSON files that lie in a folder of images.
 
 Read are, and the first that parses wins as a whole: `meta_data.json`, `metadata.json`, and for
-folders of the nested layout each image's own `config.json`, then `config_all.json`. Shapes:
-
-- `{id: {"prompt": ..., ...}}` or `{id: prompt}`
-- `[{"id": ..., "prompt": ...}]`, also as JSON lines or under the key `prompts`; instead of `id`:
-  `file`, `filename`, `file_name`, `name`, `prompt_name`, or a list `gen_image_paths`,
-  `image_paths`, `paths`
-- `{"prompt": {"prompt": ...}}` (`config.json`: one image)
-
-Ids are looked up, never opened: `../../x` is a name like any other. Of each record only what is
-used is kept, so that a hundred thousand of them fit into memory.
+folders of the nested layout each image's own `config.json` (`{"prompt": {"prompt": ...}}`), then
+`config_all.json`. Their shapes are those of `eval.records`. What is used of each record lies on
+disk, so that memory does not grow with their number.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from eval.compute import Compute, StageDecision, compute_of, decision_of, seen_before
+from eval.compute import Compute, compute_from_json, compute_of, compute_to_json
+from eval.disk_mapping import DiskMapping
 from eval.folders import EXTENSIONS, ImageFolder, printable
+from eval.json_stream import JsonStream
+from eval.records import stream_records, without_duplicates
 
-_NAMES = ("id", "file", "filename", "file_name", "name", "prompt_name")
-_PATH_LISTS = ("gen_image_paths", "image_paths", "paths")
+_SHAPES = {"list": " (list)", "lines": " (lines)"}  # what is told of a source
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class Entry:
 class Metadata:
     """The metadata of a folder by key; `warnings` tells of files that could not be used."""
 
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry]
     warnings: tuple[str, ...] = ()
 
 
@@ -57,107 +53,87 @@ def read_metadata(folder: ImageFolder) -> Metadata:
     """Read whatever metadata a folder of images has. Broken files are warnings, not errors."""
     warnings: list[str] = []
     for name in ("meta_data.json", "metadata.json"):
-        value, shape = _load(folder.path / name, warnings)
-        if value is not None:
-            return Metadata(_by_key(value, f"{name}{shape}"), tuple(warnings))
-    if folder.layout == "flat":
-        return Metadata({}, tuple(warnings))
-    value, shape = _load(folder.path / "config_all.json", warnings)
-    entries = _by_key(value, f"config_all.json{shape}")
-    for key, image in folder.images.items():
-        value, _ = _load(image.parent / "config.json", warnings)
-        if isinstance(value, dict):
-            prompt = value.get("prompt")
-            record = prompt if isinstance(prompt, dict) else value
-            entries[key] = _entry("config.json", record)
+        entries = _read_records(folder.path / name, warnings)
+        if entries is not None:
+            return Metadata(entries, tuple(warnings))
+    entries = DiskMapping(_dump, _load)
+    if folder.layout == "nested":
+        entries = _read_records(folder.path / "config_all.json", warnings) or entries
+        for key, image in folder.images.items():
+            record = _read_config(image.parent / "config.json", warnings)
+            if record is not None:
+                entries[key] = _entry("config.json", record)
     return Metadata(entries, tuple(warnings))
 
 
-def _load(path: Path, warnings: list[str]) -> tuple[Any, str]:
-    """The JSON value of a file and its shape; (None, "") if it is missing or cannot be used."""
+def _read_records(path: Path, warnings: list[str]) -> DiskMapping[Entry] | None:
+    """Entries by id as it is written, and where no other has that id, by its base name.
+
+    Returns:
+        None, with a warning unless the file is missing, if it cannot be used.
+    """
     if not path.is_file():
-        return None, ""
+        return None
+    entries = DiskMapping(_dump, _load)
+    by_base_name = DiskMapping(_dump, _load)
     duplicates: list[str] = []
     try:
-        value, shape = _parse(path.read_bytes().decode("utf-8-sig"), duplicates)
+        with open(path, encoding="utf-8-sig") as file:
+            for record in stream_records(JsonStream(file, without_duplicates(duplicates))):
+                name = printable(record.name)
+                base = printable(_base_name(record.name))
+                if record.shape == "map" and len(duplicates) < _MOST_NAMED and name in entries:
+                    duplicates.append(name)
+                entry = _entry(path.name + _SHAPES.get(record.shape, ""), record.fields)
+                entries[name] = entry
+                if base != name and base not in by_base_name:
+                    by_base_name[base] = entry
     except (OSError, ValueError, RecursionError) as error:
         warnings.append(f"{path} was ignored, it is not JSON: {error}")
-        return None, ""
+        return None
+    for base, entry in by_base_name.items():
+        if base not in entries:
+            entries[base] = entry
     if duplicates:
-        warnings.append(f"{path} has ids more than once, the last counts: {duplicates[:5]}")
-    return value, shape
+        shown = duplicates[:_MOST_NAMED]
+        warnings.append(f"{path} has ids more than once, the last counts: {shown}")
+    return entries
 
 
-def _by_key(value: Any, source: str) -> dict[str, Entry]:
-    """Entries by id as it is written, and where no other has that id, by its base name."""
-    entries: dict[str, Entry] = {}
-    by_base_name: dict[str, Entry] = {}
-    for name, record in records(value):
-        entry = _entry(source, record)
-        entries[printable(name)] = entry
-        by_base_name.setdefault(printable(_base_name(name)), entry)
-    return by_base_name | entries
+def _read_config(path: Path, warnings: list[str]) -> dict[str, Any] | None:
+    """The record of the one image beside which the file lies."""
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        warnings.append(f"{path} was ignored, it is not JSON: {error}")
+        return None
+    if not isinstance(value, dict):
+        return None
+    return value["prompt"] if isinstance(value.get("prompt"), dict) else value
 
 
-def _entry(source: str, record: dict[str, Any]) -> Entry:
+def _entry(source: str, record: Mapping[str, Any]) -> Entry:
     prompt, category = record.get("prompt"), record.get("category")
     names = category if isinstance(category, list) else [category]
     return Entry(
         source=source,
         prompt=printable(prompt) if isinstance(prompt, str) else "",
         seed=record.get("seed"),
-        categories=seen_before(
-            tuple(printable(name) for name in names if isinstance(name, str) and name)
-        ),
+        categories=tuple(printable(name) for name in names if isinstance(name, str) and name),
         compute=compute_of(record),
     )
 
 
-def _parse(text: str, duplicates: list[str]) -> tuple[Any, str]:
-    def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any] | StageDecision:
-        result: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in result:
-                duplicates.append(printable(name))
-            result[name] = value
-        return decision_of(result) or result  # at once: as JSON objects they take ten times more
-
-    try:
-        value = json.loads(text, object_pairs_hook=keep_last)
-    except json.JSONDecodeError:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
-            raise
-        return [json.loads(line, object_pairs_hook=keep_last) for line in lines], " (lines)"
-    return value, " (list)" if isinstance(value, list) else ""
+def _dump(entry: Entry) -> str:
+    cost = compute_to_json(entry.compute)
+    return json.dumps([entry.source, entry.prompt, entry.seed, entry.categories, cost])
 
 
-def records(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every (id, record) in a JSON value of one of the shapes above; what fits none is left out."""
-    if isinstance(value, dict) and isinstance(value.get("prompts"), list):
-        value = value["prompts"]
-    elif isinstance(value, dict) and _names(value) and isinstance(value.get("prompt"), str):
-        value = [value]
-    if isinstance(value, list):
-        for record in value:
-            if isinstance(record, dict):
-                yield from ((name, record) for name in _names(record))
-    elif isinstance(value, dict):
-        for name, record in value.items():
-            if isinstance(record, str):
-                yield name, {"prompt": record}
-            elif isinstance(record, dict):
-                yield name, record
-
-
-def _names(record: dict[str, Any]) -> list[str]:
-    names = [record[field] for field in _NAMES if isinstance(record.get(field), str)]
-    for field in _PATH_LISTS:
-        paths = record.get(field)
-        names += (
-            [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
-        )
-    return names
+def _load(text: str) -> Entry:
+    source, prompt, seed, categories, cost = json.loads(text)
+    return Entry(source, prompt, seed, tuple(categories), compute_from_json(cost))
 
 
 def _base_name(name: str) -> str:

@@ -4,17 +4,19 @@ The metadata of the Original folder come first, then those of the candidates in 
 the file name with spaces for underscores. Each prompt remembers where it came from.
 """
 
-import sys
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from eval.disk_mapping import DiskMapping
 from eval.metadata import Metadata
 
 FILE_NAME = "file name"
 
+_MOST_NAMED = 3
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+
+class Prompt(NamedTuple):
     """A prompt, and its source: `<folder>/<file>` or `file name`."""
 
     text: str
@@ -29,7 +31,7 @@ def prompt_in(metadata: Metadata, key: str) -> Prompt | None:
 
 def resolve_prompts(
     keys: Iterable[str], metadata: Mapping[str, Metadata]
-) -> tuple[dict[str, Prompt], list[str]]:
+) -> tuple[Mapping[str, Prompt], list[str]]:
     """Find the prompt of every image.
 
     Args:
@@ -39,23 +41,25 @@ def resolve_prompts(
     Returns:
         The prompt of each key, and a warning when folders disagree (the first one is used).
     """
-    prompts: dict[str, Prompt] = {}
-    disagreeing = []
+    prompts = DiskMapping(json.dumps, lambda text: Prompt(*json.loads(text)))
+    disagreeing = 0
+    examples: list[str] = []
     for key in keys:
         found = {name: prompt_in(entries, key) for name, entries in metadata.items()}
         given = {name: prompt for name, prompt in found.items() if prompt}
         if len({prompt.text for prompt in given.values()}) > 1:
-            disagreeing.append(key)
+            disagreeing += 1
+            examples += [key] * (len(examples) < _MOST_NAMED)
         folder, prompt = next(iter(given.items()), (None, None))
         prompts[key] = (
-            Prompt(prompt.text, sys.intern(f"{folder}/{prompt.source}"))
+            Prompt(prompt.text, f"{folder}/{prompt.source}")
             if prompt
             else Prompt(key.replace("_", " "), FILE_NAME)
         )
     warnings = []
     if disagreeing:
         warnings.append(
-            f"the folders give different prompts for {len(disagreeing)} images "
-            f"({', '.join(disagreeing[:3])}...): the first folder's were used"
+            f"the folders give different prompts for {disagreeing} images "
+            f"({', '.join(examples)}...): the first folder's were used"
         )
     return prompts, warnings

@@ -113,11 +113,12 @@ def _differing_seeds(
     name: str,
 ) -> tuple[list[str], int]:
     """The images whose seeds differ, and how many have a seed in both folders."""
-    common = folders[original].images.keys() & folders[name].images.keys()
-    entries = [metadata[which].entries for which in (original, name)]
+    ours, theirs = (metadata[which].entries for which in (original, name))
     differing, known = [], 0
-    for key in sorted(common):
-        seeds = [by_key[key].seed if key in by_key else None for by_key in entries]
+    for key in folders[name].images:
+        if key not in folders[original].images:
+            continue
+        seeds = [entry.seed if (entry := found.get(key)) else None for found in (ours, theirs)]
         known += None not in seeds
         if None not in seeds and seeds[0] != seeds[1]:
             differing.append(key)

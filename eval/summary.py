@@ -1,17 +1,19 @@
 """From the scores of single images to what is said about each folder."""
 
 import itertools
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from base.errors import ConfigError
 from eval.comparison import Comparison
 from eval.decisions import decisions_by_stage
-from eval.figures import Figure, values_by_folder
+from eval.figures import Figure, ids_of, values_by_folder
 from eval.folders import printable
 from eval.provenance import timed_on
 from eval.statistics import compare_pairs, summarise
@@ -53,7 +55,7 @@ def summarise_comparison(
     means = _means(table, comparison.folders, figures, settings)
     folders = {}
     for name, folder in comparison.folders.items():
-        own = table[table["folder"] == name]
+        own = table.loc[table["folder"] == name, ["status", "identical"]]
         provenance = comparison.provenance[name]
         folders[name] = {
             "path": printable(str(folder.path)),
@@ -84,8 +86,9 @@ def _differences(
     """Each candidate against each one named before it, always on the images that both have."""
     found = []
     for figure in figures:
+        columns = ["id", "folder", figure.name]
         for baseline, candidate in itertools.combinations(candidates, 2):
-            both = table[table["folder"].isin([baseline, candidate])]
+            both = table.loc[table["folder"].isin([baseline, candidate]), columns]
             values = values_by_folder(both, figure.name)
             if len(values) == 2:
                 comparison = compare_pairs(
@@ -107,11 +110,15 @@ def _categories(
     settings: SummarySettings,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """By category, folder and figure; an image with two categories counts in both."""
-    categories = sorted({name for names in comparison.categories.values() for name in names})
+    folders = len(comparison.folders)
+    places: dict[str, array] = {}  # by category, the positions of its images among all
+    for place, key in enumerate(ids_of(table)):
+        for category in comparison.categories.get(key, ()):
+            places.setdefault(category, array("q")).append(place)
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    for category in categories:
-        keys = [key for key, names in comparison.categories.items() if category in names]
-        part = table[table["id"].isin(keys)]
+    for category in sorted(places):
+        rows = np.array(places[category])[:, None] * folders + np.arange(folders)
+        part = table.iloc[rows.ravel()]
         result[category] = _means(part, comparison.folders, figures, settings)
     return result
 

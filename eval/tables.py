@@ -1,5 +1,7 @@
 """The files of results: JSON for programs, CSV for spreadsheets."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,13 @@ import pandas as pd
 
 from base.files import write_atomic, write_json
 from eval.comparison import ORIGINAL
+from eval.decisions import decisions_text
 from eval.evaluation import Evaluation
+from eval.figures import ids_of
+from eval.findings import hash_text
+from eval.rows import HASH_BYTES
 
+_IMAGES_AT_A_TIME = 4096
 LEGACY_COLUMNS = {
     "psnr_capped100": "PSNR",
     "ssim": "SSIM",
@@ -37,8 +44,8 @@ def write_tables(evaluation: Evaluation, folder: str | Path, legacy: bool = Fals
     write_json(folder / "summary.json", evaluation.summary)
     write_json(folder / "environment.json", evaluation.environment)
     _write_csv(folder / "summary.csv", summary_table(evaluation.summary))
-    _write_csv(folder / "per_image.csv", evaluation.images)
-    _write_csv(folder / "per_image_wide.csv", wide_table(evaluation))
+    write_atomic(folder / "per_image.csv", partial(_write_in_parts, evaluation, _long_part))
+    write_atomic(folder / "per_image_wide.csv", partial(_write_in_parts, evaluation, _wide_part))
     _write_csv(folder / "skipped.csv", evaluation.skipped)
     if legacy:
         table = legacy_table(evaluation.summary)
@@ -61,15 +68,50 @@ def summary_table(summary: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def wide_table(evaluation: Evaluation) -> pd.DataFrame:
-    """One row for each image, one column `<figure>_<folder>` for each figure that a folder has."""
-    images = evaluation.images
-    parts = [images.drop_duplicates("id").set_index("id")[["prompt", "category"]]]
-    for figure in ["status", *(figure.name for figure in evaluation.figures)]:
-        wide = images.pivot(index="id", columns="folder", values=figure)
-        wide = wide[[name for name in evaluation.comparison.folders if wide[name].notna().any()]]
-        parts.append(wide.add_prefix(f"{figure}_"))
-    return pd.concat(parts, axis="columns").reset_index()
+def _write_in_parts(
+    evaluation: Evaluation, part: Callable[[Evaluation, slice], pd.DataFrame], path: Path
+) -> None:
+    """Write a table of images a few thousand at a time: with texts, all would take much memory."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        for start in range(0, len(evaluation.file_hashes), _IMAGES_AT_A_TIME):
+            table = part(evaluation, slice(start, start + _IMAGES_AT_A_TIME))
+            table.to_csv(file, index=False, header=start == 0)
+
+
+def _long_part(evaluation: Evaluation, images: slice) -> pd.DataFrame:
+    """One row for each folder of these images, with all that is known in words."""
+    comparison, folders = evaluation.comparison, len(evaluation.comparison.folders)
+    table = evaluation.images.iloc[images.start * folders : images.stop * folders].copy()
+    costs = [
+        comparison.compute[f].get(i) for f, i in zip(table["folder"], table["id"], strict=True)
+    ]
+    prompts = [comparison.prompts[key] for key in table["id"]]
+    hashes = evaluation.file_hashes[images].reshape(-1, HASH_BYTES)
+    table["decisions"] = [decisions_text(cost.decisions) if cost else "" for cost in costs]
+    table["file_sha256"] = [hash_text(file_hash) for file_hash in hashes]
+    table["prompt"] = [prompt.text for prompt in prompts]
+    table["prompt_source"] = [prompt.source for prompt in prompts]
+    return table
+
+
+def _wide_part(evaluation: Evaluation, images: slice) -> pd.DataFrame:
+    """One row for each of these images, a column `<figure>_<folder>` for what a folder has."""
+    comparison, figures = evaluation.comparison, [figure.name for figure in evaluation.figures]
+    folders = len(comparison.folders)
+    table = evaluation.images.iloc[images.start * folders : images.stop * folders]
+    keys = ids_of(table).to_list()
+    wide = {
+        "id": keys,
+        "prompt": [comparison.prompts[key].text for key in keys],
+        "category": table["category"].to_list()[::folders],
+    }
+    for figure in ["status", *figures]:
+        values = table[figure].to_numpy().reshape(-1, folders)
+        for column, name in enumerate(comparison.folders):
+            means = evaluation.summary["folders"][name]["figures"]
+            if figure == "status" or figure in means:
+                wide[f"{figure}_{name}"] = values[:, column]
+    return pd.DataFrame(wide)
 
 
 def legacy_table(summary: dict[str, Any]) -> pd.DataFrame:

@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -5,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.folders import find_images
-from eval.metadata import read_metadata, records
+from eval.json_stream import JsonStream
+from eval.metadata import read_metadata
 from eval.prompts import prompt_in, resolve_prompts
+from eval.records import stream_records
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -32,9 +35,9 @@ def prompts_of(path, text, name="meta_data.json"):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(value=ANY_JSON)
 def test_any_json_gives_names_and_records(value):
-    for name, record in records(value):
-        assert isinstance(name, str)
-        assert isinstance(record, dict)
+    for record in stream_records(JsonStream(io.StringIO(json.dumps(value)))):
+        assert isinstance(record.name, str)
+        assert isinstance(record.fields, dict)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
