@@ -72,6 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from agents.parse_controller import parse_controller
     from agents.rollout import run_controller
     from commands.progress import progress_bar
+    from envs.pictures import pictures_of, shows_pictures
 
     places = Places.plan(
         read_prompts(options), options.images_per_prompt, options.layout, options.format
@@ -86,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
         dtype=options.dtype,
         text_encoder_device=options.text_encoder_device,
     )
-    if generator.output_kind != "image":
+    if not shows_pictures(generator):
         raise ConfigError(f"generate writes images; this generator makes {generator.output_kind}")
     controller = parse_controller(
         options.controller, generator, make_requests(generator, prompts[:1])[0]
@@ -115,7 +116,7 @@ def main(args: Sequence[str] | None = None) -> int:
         results = run_controller(generator, controller, requests, options.batch_size)
         for number, (record, result) in enumerate(zip(missing, results, strict=True), start=1):
             made = describe_result(result) | {"controller": controller.name}
-            folder.add(record, result.output, made)
+            folder.add(record, pictures_of(generator, [result.output])[0], made)
             bar.advance(task)
             if stop.requested and number % options.batch_size == 0:
                 break

@@ -1,6 +1,7 @@
 """`prunegym train-generator`: train the small model of the scenes, part by part, and measure it.
 
-`prunegym train-generator walks` does the same for the small EgoM2P.
+`prunegym train-generator fourm` and `prunegym train-generator walks` do the same for the small 4M
+and the small EgoM2P.
 """
 
 import logging
@@ -33,10 +34,11 @@ def make_parser() -> ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 where a gate was missed, or 130 if it was interrupted."""
-    if args and args[0] == "walks":
-        from commands import train_walks
+    if args and args[0] in ("fourm", "walks"):
+        from commands import train_pictures, train_walks
 
-        return train_walks.main(args[1:])
+        command = train_pictures if args[0] == "fourm" else train_walks
+        return command.main(args[1:])
     parser = make_parser()
     options = parser.instantiate_classes(parser.parse_args(args))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[1]
 SHIPPED = {  # models that come with the package
     "scenes": _ROOT / "infinity_backend" / "pretrained" / "scenes",
+    "scenes-fourm": _ROOT / "fourm_backend" / "pretrained" / "scenes",
     "walks": _ROOT / "fourm_backend" / "pretrained" / "walks",
 }
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
@@ -44,11 +45,11 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     """Load the generator that `text` names.
 
     Args:
-        text: `scenes` (the small Infinity that comes with the package), `walks` (the small EgoM2P,
-            whose prompts are the same scenes, to walk through), `toy` (no model at all,
-            for trying things out), `table:FILE` (what `prunegym tabulate` wrote, instead of the
-            generator), `fourm-toy` or `egom2p-toy` (small untrained models), or a folder with a
-            checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
+        text: `scenes` (the small Infinity that comes with the package), `scenes-fourm` (the small
+            4M), `walks` (the small EgoM2P, whose prompts are the same scenes, to walk through),
+            `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
+            wrote, instead of the generator), `fourm-toy` or `egom2p-toy` (small untrained models),
+            or a folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
             `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
@@ -79,8 +80,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     folder = model_folder(text)
     if not folder.is_dir():
         raise CheckpointError(
-            f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'toy', table:FILE, "
-            "fourm-toy, egom2p-toy, or a folder with a checkpoint"
+            f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'scenes-fourm', "
+            "'toy', table:FILE, fourm-toy, egom2p-toy, or a folder with a checkpoint"
         )
     if (folder / "task.yaml").is_file():
         from fourm_backend.pipeline import load_generator as load_fourm
@@ -119,7 +120,8 @@ def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> l
         return []
     from eval.metrics.registry import MetricSettings, make_metrics
 
-    clip = model_folder(generator) / "clip"
+    known = "scenes" if generator in SHIPPED else generator  # one CLIP for one world
+    clip = model_folder(known) / "clip"
     settings = MetricSettings(shipped_clip=clip if clip.is_dir() else None, device=device)
     metrics, not_computed = make_metrics(names, settings)
     for name, reason in not_computed.items():

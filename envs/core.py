@@ -21,6 +21,7 @@ from envs.generator import Generator, Request
 from envs.latent_observation import LatentObservation
 from envs.observation import Observation, VectorObservation
 from envs.order import RequestOrder
+from envs.pictures import pictures_of, shows_pictures
 from envs.predecessor import FORMULAS
 from envs.prefixes import PrefixCache, run_full
 from envs.prices import Prices
@@ -65,7 +66,7 @@ class PruningCore:
         self.settings = settings
         if num_rows < 1:
             raise ConfigError(f"num_envs is {num_rows}; expected 1 or more")
-        if generator.output_kind != "image" and (settings.keep_images or settings.render_mode):
+        if not shows_pictures(generator) and (settings.keep_images or settings.render_mode):
             raise ConfigError(
                 "keep_images and render_mode are for images; the outputs are of kind "
                 f"{generator.output_kind!r}"
@@ -188,7 +189,8 @@ class PruningCore:
             summary = {**episodes[row].summary(), **values, **self._latency(episodes[row])}
             infos[row].update(summary, episode_summary=dict(summary))
             if self.settings.keep_images:
-                infos[row]["image"] = np.array(outputs[place])
+                shown = pictures_of(self.generator, [outputs[place]])
+                infos[row]["image"] = np.array(shown[0])
         for info, own in zip(infos, told, strict=True):
             info.update(own)  # the predecessor's names win; `episode_summary` has ours
         self.state = state
@@ -211,9 +213,14 @@ class PruningCore:
         return np.array(self.generator.allowed(self.state, self.actions.menu))
 
     def preview(self, rows: Sequence[int] | None = None) -> Any:
-        """The outputs of these rows (default all) as if the generator stopped here."""
+        """The outputs of these rows (default all) as if the generator stopped here, as pictures.
+
+        What cannot be shown is given as it is.
+        """
         self._check_started()
-        return self.generator.preview(self.state, rows)
+        outputs = self.generator.preview(self.state, rows)
+        seen = shows_pictures(self.generator)
+        return pictures_of(self.generator, outputs) if seen else outputs
 
     def new_episodes(self, drawn: Sequence[tuple[Any, float]]) -> list[Episode]:
         """Open the books of these (request, preference weight), references included."""

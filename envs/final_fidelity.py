@@ -11,6 +11,7 @@ import torch
 
 from base.errors import ConfigError
 from envs.generator import Generator
+from envs.pictures import ShowsPictures, pictures_of, shows_pictures
 from eval.fidelity import fidelity
 
 
@@ -20,6 +21,14 @@ class KnowsFidelity(Protocol):
 
     def known_fidelity(self, outputs: Sequence[Any]) -> dict[str, np.ndarray]:
         """[n] float64 for each figure, the primary one first."""
+
+
+@runtime_checkable
+class HasEmbeddings(Protocol):
+    """A generator whose outputs, which are tokens, lie in a space of vectors."""
+
+    def embeddings(self, outputs: Sequence[Any]) -> list[np.ndarray]:
+        """One array of floats an output."""
 
 
 class Scorer(Protocol):
@@ -54,19 +63,39 @@ def final_fidelity(
     Returns:
         [n] float64 for each figure; the primary one, which rewards rest on, comes first.
     """
-    if isinstance(generator, KnowsFidelity):
-        figures = generator.known_fidelity(outputs)
-    else:
-        figures = fidelity(generator.output_kind, outputs, references)
-    if scorers and generator.output_kind != "image":
+    if scorers and not shows_pictures(generator):
         raise ConfigError(
             f"scorers {[scorer.name for scorer in scorers]} look at images; this generator makes "
             f"{generator.output_kind}"
         )
+    if isinstance(generator, KnowsFidelity):
+        figures = generator.known_fidelity(outputs)
+    else:
+        figures = measured_fidelity(generator, outputs, references)
     if scorers:
-        images, others = (torch.from_numpy(np.stack(each)) for each in (outputs, references))
+        shown = (pictures_of(generator, each) for each in (outputs, references))
+        images, others = (torch.from_numpy(np.stack(each)) for each in shown)
         able = [scorer for scorer in scorers if scorer.minimum_side <= min(images.shape[1:3])]
         figures |= {s.name: s(images, others, labels).double().numpy() for s in able}
+    return figures
+
+
+def measured_fidelity(
+    generator: Generator, outputs: Sequence[Any], references: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The figures of the outputs themselves: [n] float64 each.
+
+    Tokens that can be decoded are judged as pictures first; then come their agreement, and their
+    distance in the space of their vectors.
+    """
+    figures: dict[str, np.ndarray] = {}
+    if isinstance(generator, ShowsPictures):
+        pairs = [pictures_of(generator, each) for each in (outputs, references)]
+        figures |= fidelity("image", *pairs)
+    figures |= fidelity(generator.output_kind, outputs, references)
+    if isinstance(generator, HasEmbeddings):
+        pairs = [generator.embeddings(each) for each in (outputs, references)]
+        figures |= fidelity("embedding", *pairs)
     return figures
 
 

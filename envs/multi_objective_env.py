@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from base.errors import ConfigError
 from envs.generator import Generator, Request
+from envs.pictures import shows_pictures
 from envs.pruning_env import PruningEnv
 from eval.fidelity import PRIMARY, PSNR_CAP_DB
 
@@ -47,7 +48,8 @@ class MultiObjectivePruningEnv(PruningEnv):
         **settings: Any,
     ):
         super().__init__(generator, requests, **settings)
-        self.objectives = tuple(objectives or (SAVED, PRIMARY.get(generator.output_kind, "ssim")))
+        kind = "image" if shows_pictures(generator) else generator.output_kind
+        self.objectives = tuple(objectives or (SAVED, PRIMARY.get(kind, "ssim")))
         if len(set(self.objectives)) != len(self.objectives):
             raise ConfigError(f"objectives are {list(self.objectives)}; expected different ones")
         self._falling = {s.name for s in self.core.settings.scorers if not s.higher_is_better}

@@ -17,10 +17,10 @@ from base.decisions import Decision, DecisionSpace
 from base.errors import ConfigError
 from base.files import write_atomic
 from envs.decision_table import DecisionTable, TabulatedRequest
+from envs.final_fidelity import final_fidelity
 from envs.generator import Generator
 from envs.references import ReferenceCache
 from envs.replay import full_decisions, replay
-from eval.fidelity import fidelity
 
 
 def tabulate(
@@ -183,5 +183,5 @@ def _measure(
         rows = range(start, min(start + rows_at_once, len(state.requests)))
         outputs = generator.finish(generator.fork(state, rows))
         expected = [references[row % len(references)] for row in rows]
-        parts.append(fidelity(generator.output_kind, outputs, expected))
+        parts.append(final_fidelity(generator, outputs, expected))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -6,8 +6,12 @@ Symbols: N context tokens, n of them encoded now, M queries, D width, V vocabula
 a projected input token holds (pixels of a patch, a text vector).
 """
 
+from dataclasses import replace
+from math import prod
+
 from fourm_backend.config import Architecture
 from fourm_backend.modalities import Modality
+from fourm_backend.tokenizer import TokenizerSettings
 
 
 def feed_forward_flops(config: Architecture, tokens: int) -> int:
@@ -41,6 +45,15 @@ def query_flops(config: Architecture, queries: int, context: int, vocabulary: in
         across = 2 * queries * width**2
     block = own + across + feed_forward_flops(config, queries)
     return config.decoder_depth * block + 2 * queries * width * vocabulary
+
+
+def rebuild_flops(settings: TokenizerSettings) -> int:
+    """A tokenizer's decoder, from codes to values of one sample."""
+    cells, width = prod(settings.grid), settings.dim
+    block = context_flops(replace(settings.blocks, encoder_depth=1, decoder_depth=0), cells, cells)
+    block -= 2 * cells * width**2  # there is no projection of a context
+    ends = settings.latent_dim + 8 * width + settings.channels * prod(settings.patch)
+    return settings.depth * block + 2 * cells * width * ends
 
 
 def projection_flops(config: Architecture, modality: Modality, tokens: int) -> int:

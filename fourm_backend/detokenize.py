@@ -90,6 +90,8 @@ def as_picture(key: str, values: Tensor) -> np.ndarray:
         return coloured(values.mean(0).numpy())
     if key == "tok_semseg":
         return CLASSES[values.argmax(0).numpy() % len(CLASSES)]
+    if values.shape[0] == 1:
+        values = values.expand(3, -1, -1)  # grey
     if key in _FEATURES or values.shape[0] != 3:
         return principal_colours(values)
     levels = ((values.clamp(-1.0, 1.0) + 1.0) * 127.5).round()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
 from base.errors import ConfigError, DataError, GenerationError
@@ -249,6 +250,21 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
             parts.append(torch.where(entry["target_mask"], entry["tensor"], -1)[0])
         return torch.cat(parts).cpu().numpy().astype(np.int64)
 
+    def embeddings(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """[L * K] of each output: its tokens as vectors of length 1, target by target."""
+        return [self._vectors(output) for output in outputs]
+
+    def _vectors(self, output: np.ndarray) -> np.ndarray:
+        parts = []
+        for name, tokens in self.tokens_by_target(output).items():
+            vectors = self.table_of(name)[torch.tensor(tokens)]
+            parts.append(F.normalize(vectors.float(), dim=-1).flatten())
+        return torch.cat(parts).cpu().numpy()
+
+    def table_of(self, name: str) -> torch.Tensor:
+        """[V, K] vectors of a target's tokens: those of the model's head."""
+        return self.model.target(name).to_logits.weight
+
     def tokens_by_target(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """An output, taken apart into its targets."""
         lengths = [self.model.config.outputs[n].num_positions for n in self.task.target_domains]
@@ -260,10 +276,15 @@ def fingerprint(model: FourM, task: Task) -> str:
     """Hash of weights, settings and number type."""
     digest = hashlib.sha256(config_json(model.config).encode())
     digest.update(task.to_json().encode())
-    for name, value in model.state_dict().items():
+    hash_weights(digest, model)
+    return digest.hexdigest()[:16]
+
+
+def hash_weights(digest: Any, module: torch.nn.Module) -> None:
+    """Let a digest take in all weights."""
+    for name, value in module.state_dict().items():
         digest.update(f"{name}/{value.dtype}".encode())
         digest.update(_bytes(value))
-    return digest.hexdigest()[:16]
 
 
 def _bytes(value: Any) -> Any:

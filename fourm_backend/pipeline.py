@@ -8,6 +8,7 @@ from base.errors import CheckpointError
 from fourm_backend.checkpoints import load_float32
 from fourm_backend.generator import FourMGenerator
 from fourm_backend.modalities import Modality
+from fourm_backend.pictured import PictureGenerator, find_tokenizers
 from fourm_backend.prompts import Inputs, read_prompt
 from fourm_backend.task import Task
 from fourm_backend.text import load_text_tokenizer
@@ -27,7 +28,8 @@ def load_generator(
 
     Args:
         folder: `task.yaml` (see `Task`); `config.json` with `model.safetensors`, or one
-            `.safetensors` or `.pth` file; `text_tokenizer.json` where captions are conditions.
+            `.safetensors` or `.pth` file; `text_tokenizer.json` where captions are conditions;
+            `TARGET.safetensors`, a target's tokenizer, where its pictures are to be seen.
         device: where it runs.
         make_reader: makes a reader of prompts for a task and the model's inputs; None reads
             captions and files, see `fourm_backend.prompts.read_prompt`.
@@ -48,10 +50,17 @@ def load_generator(
             )
         source = files[0]
     model = load_float32(source, device)
-    if make_reader is not None:
-        return FourMGenerator(model, task, make_reader(task, model.config.inputs))
+    inputs = model.config.inputs
+    read = _reader(folder, task, inputs) if make_reader is None else make_reader(task, inputs)
+    grids = {name: entry.grid for name, entry in model.config.outputs.items()}
+    tokenizers = find_tokenizers(folder, task, grids)
+    if not tokenizers:
+        return FourMGenerator(model, task, read)
+    moved = {name: tokenizer.to(device) for name, tokenizer in tokenizers.items()}
+    return PictureGenerator(model, task, moved, read)
+
+
+def _reader(folder: Path, task: Task, inputs: Mapping[str, Modality]) -> Callable[[str], Inputs]:
     path = folder / "text_tokenizer.json"
     tokenizer = load_text_tokenizer(path) if path.is_file() else None
-    inputs = model.config.inputs
-    reader = partial(read_prompt, task=task, modalities=inputs, text_tokenizer=tokenizer)
-    return FourMGenerator(model, task, reader)
+    return partial(read_prompt, task=task, modalities=inputs, text_tokenizer=tokenizer)

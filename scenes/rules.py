@@ -94,12 +94,17 @@ def find_thing(picture: np.ndarray, scene: Scene, thing: Thing) -> Thing:
 
     All shapes, sizes, fills and jitters are tried on the caption's ground.
     """
+    return fit_thing(picture, scene, thing)[0]
+
+
+def fit_thing(picture: np.ndarray, scene: Scene, thing: Thing) -> tuple[Thing, np.ndarray]:
+    """What `find_thing` finds, and where it is: [32, 32] coverage of the place."""
     rows, columns = place_slices(thing.place)
     seen = picture[rows, columns].astype(np.float32)  # [32, 32, 3]
     empty = ground_paint(scene)[rows, columns]
     masks, names = _templates()
     flat = masks.reshape(len(masks), -1)  # [n, 1024]
-    best, least = thing, np.inf
+    best, mask, least = thing, masks[0], np.inf
     for fill in FILLS:
         full = paint(fill, thing.colour)[rows, columns]
         # |seen - empty - mask (full - empty)|^2, summed, as a quadratic in the mask
@@ -110,7 +115,8 @@ def find_thing(picture: np.ndarray, scene: Scene, thing: Thing) -> Thing:
         if errors[index] < least:
             least = float(errors[index])
             best = replace(thing, shape=names[index][0], size=names[index][1], fill=fill)
-    return best
+            mask = masks[index]
+    return best, mask
 
 
 def find_ground(picture: np.ndarray, scene: Scene) -> tuple[str, str]:

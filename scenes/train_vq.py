@@ -24,12 +24,14 @@ class VQLossConfig:
 
     Attributes:
         absolute: of the absolute error.
+        gradient: of the error of neighbour differences along the last axis and the one before.
         commitment: pulls latents to their codes.
         decay: of the running means.
         unused: a code with less than this share of an even use moves.
     """
 
     absolute: float = 0.2
+    gradient: float = 0.0
     commitment: float = 0.5
     decay: float = 0.98
     unused: float = 0.05
@@ -37,30 +39,58 @@ class VQLossConfig:
 
 def vq_loss(
     tokenizer: VQTokenizer,
-    draw: Callable[[np.random.Generator], Tensor],
+    draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]],
     config: VQLossConfig = VQLossConfig(),
 ) -> StepLoss:
     """The loss of one step.
 
     Args:
         tokenizer: is trained; its codes move in place.
-        draw: gives a batch of values, as the tokenizer takes them.
+        draw: gives a batch of values, as the tokenizer takes them, and how much each counts.
         config: weights.
     """
 
     def loss_of(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        values = draw(rng)
+        values, weights = draw(rng)
         latent = tokenizer.latent(values)
         tokens = move_codes(tokenizer, latent.detach(), config)
         nearest = tokenizer.codes[tokens]
         rebuilt = tokenizer.rebuild(latent + (nearest - latent).detach())
-        squared, absolute = F.mse_loss(rebuilt, values), F.l1_loss(rebuilt, values)
         commitment = (latent - nearest).square().sum(-1).mean()
-        loss = squared + config.absolute * absolute + config.commitment * commitment
+        loss, figures = error_loss(rebuilt, values, weights, config)
         used = float(tokens.unique().numel())
-        return loss, {"squared": squared.item(), "absolute": absolute.item(), "codes": used}
+        return loss + config.commitment * commitment, {**figures, "codes": used}
 
     return loss_of
+
+
+def decoder_loss(
+    tokenizer: VQTokenizer,
+    draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]],
+    config: VQLossConfig = VQLossConfig(),
+) -> StepLoss:
+    """The loss of one step of the decoder alone; the codes stay what they are."""
+
+    def loss_of(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        values, weights = draw(rng)
+        with torch.no_grad():
+            tokens = tokenizer.encode(values)
+        return error_loss(tokenizer.decode(tokens), values, weights, config)
+
+    return loss_of
+
+
+def error_loss(
+    rebuilt: Tensor, values: Tensor, weights: Tensor, config: VQLossConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """Squared, absolute and gradient error, and the first two for the log."""
+    error = rebuilt - values
+    squared, absolute = (weights * error.square()).mean(), (weights * error.abs()).mean()
+    loss = squared + config.absolute * absolute
+    if config.gradient:
+        steps = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        loss = loss + config.gradient * steps
+    return loss, {"squared": squared.item(), "absolute": absolute.item()}
 
 
 @torch.no_grad()

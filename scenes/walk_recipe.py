@@ -168,8 +168,9 @@ class WalkRecipe:
         else:
             loop = getattr(config, part).loop
 
-            def draw_values(rng: np.random.Generator) -> Tensor:
-                return self.walks.values(part, rng.integers(len(self.walks), size=loop.batch))
+            def draw_values(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+                rows = rng.integers(len(self.walks), size=loop.batch)
+                return self.walks.values(part, rows), torch.ones(())
 
             loss = vq_loss(self.tokenizer(part), draw_values, config.vq_loss)
         with Bf16Linear() if config.bf16 else nullcontext():
