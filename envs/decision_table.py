@@ -4,9 +4,9 @@ The first stages are computed in full; from `first_stage` on, every node of the 
 was visited. Whatever an environment asks of a generator is then a look-up (`envs/tabulated.py`),
 and so is any search for the best decisions (`agents/search.py`).
 
-Glossary: N requests, n decisions of the menu, D tabulated stages, V nodes, L = n**D leaves,
-F features. Nodes are counted breadth first: 0 is the root, and decision k leads from node v to
-node n * v + 1 + k; the last L nodes are the leaves.
+Glossary: N requests, n decisions of the menu, D tabulated stages, V nodes, L leaves, F features.
+Nodes are counted breadth first: 0 is the root, and the last L are the leaves. At each stage some
+decisions of the menu are open (usually all of them: n**D leaves), the same ones at all nodes.
 """
 
 import json
@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class DecisionTable:
         feature_names: one for each feature.
         max_stages: of the generator; these requests may have fewer.
         first_stage: the first one that was tabulated.
+        open_choices: for each tabulated stage the numbers of the decisions that it allows.
         requests: N.
         stages: of each request.
         fixed_costs: [N] float64, FLOPs.
@@ -83,6 +85,7 @@ class DecisionTable:
     feature_names: tuple[str, ...]
     max_stages: int
     first_stage: int
+    open_choices: tuple[tuple[int, ...], ...]
     requests: tuple[TabulatedRequest, ...]
     stages: tuple[tuple[Stage, ...], ...]
     fixed_costs: np.ndarray
@@ -93,12 +96,24 @@ class DecisionTable:
     @property
     def depth(self) -> int:
         """D."""
-        return len(self.stages[0]) - self.first_stage
+        return len(self.open_choices)
+
+    @cached_property
+    def first_nodes(self) -> tuple[int, ...]:
+        """The number of the first node of each level, from the root to the leaves: D + 1."""
+        widths = np.cumprod([1, *map(len, self.open_choices)])
+        return tuple((np.cumsum(widths) - widths).tolist())
 
     @property
     def first_leaf(self) -> int:
         """The number of the node that is leaf 0."""
-        return self.costs.shape[1] - len(self.decision_space.menu) ** self.depth
+        return self.first_nodes[-1]
+
+    def children(self, level: int, node: int) -> range:
+        """The nodes that the open decisions of a node of this level lead to, in their order."""
+        size = len(self.open_choices[level])
+        first = self.first_nodes[level + 1] + (node - self.first_nodes[level]) * size
+        return range(first, first + size)
 
     @property
     def full_costs(self) -> np.ndarray:
@@ -107,20 +122,19 @@ class DecisionTable:
 
     def compute(self) -> np.ndarray:
         """[N, L] cost of each leaf as a share of the request's full cost."""
-        size = len(self.decision_space.menu)
         prefix = [sum(s.cost_flops for s in stages[: self.first_stage]) for stages in self.stages]
         spent = (self.fixed_costs + prefix)[:, None]
-        first = 1
-        for level in range(self.depth):
-            number = size ** (level + 1)
-            spent = np.repeat(spent, size, axis=1) + self.costs[:, first : first + number]
-            first += number
+        for level, choices in enumerate(self.open_choices):
+            spent = np.repeat(spent, len(choices), axis=1)
+            first = self.first_nodes[level + 1]
+            spent = spent + self.costs[:, first : first + spent.shape[1]]
         return spent / self.full_costs[:, None]
 
     def choices(self, leaf: int) -> tuple[int, ...]:
         """The numbers of the decisions that lead to a leaf."""
-        size = len(self.decision_space.menu)
-        return tuple(leaf // size ** (self.depth - 1 - level) % size for level in range(self.depth))
+        numbers = np.unravel_index(leaf, [len(choices) for choices in self.open_choices])
+        pairs = zip(self.open_choices, numbers, strict=True)
+        return tuple(choices[number] for choices, number in pairs)
 
     def decisions(self, leaf: int) -> list[Decision]:
         """The decisions of all stages that lead to a leaf."""
@@ -142,6 +156,7 @@ def save_table(path: str | Path, table: DecisionTable) -> Path:
         "feature_names": list(table.feature_names),
         "max_stages": table.max_stages,
         "first_stage": table.first_stage,
+        "open_choices": table.open_choices,
         "figures": list(table.figures),
         "requests": [[r.key, r.label, r.seed] for r in table.requests],
         "stages": [[[s.name, s.tokens, s.cost_flops] for s in row] for row in table.stages],
@@ -184,6 +199,7 @@ def load_table(path: str | Path) -> DecisionTable:
             feature_names=tuple(record["feature_names"]),
             max_stages=record["max_stages"],
             first_stage=record["first_stage"],
+            open_choices=tuple(map(tuple, record.get("open_choices") or _all_open(record))),
             requests=tuple(
                 TabulatedRequest(key, label, seed, row, seed)
                 for row, (key, label, seed) in enumerate(record["requests"])
@@ -200,6 +216,12 @@ def load_table(path: str | Path) -> DecisionTable:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is damaged, or not a table of decisions: {error}") from error
+
+
+def _all_open(record: Mapping[str, Any]) -> list[range]:
+    """Of a table that does not say: every stage allows the whole menu."""
+    depth = len(record["stages"][0]) - record["first_stage"]
+    return [range(len(record["menu"]))] * depth
 
 
 def _field_record(field: Ratio | Choice) -> dict[str, Any]:

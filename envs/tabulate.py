@@ -40,7 +40,8 @@ def tabulate(
         generator: makes the outputs.
         requests: N requests with equally many stages.
         reference_cache: has or makes the references.
-        num_stages: how many of the last stages are decided; n**num_stages outputs a request.
+        num_stages: how many of the last stages are decided; n**num_stages outputs a request,
+            fewer where a stage does not allow all of the menu.
         batch_size: requests whose trees grow together.
         rows_at_once: how many outputs are made together.
         on_batch: called with the number of requests that are done.
@@ -48,7 +49,8 @@ def tabulate(
         parts_folder: batches that are done are kept here, and found again by another call.
 
     Raises:
-        ConfigError: requests of different lengths, or a menu that is not allowed everywhere.
+        ConfigError: requests of different lengths, or a menu of which a stage allows now these
+            and now those entries.
     """
     lengths = {len(generator.stages(request)) for request in requests}
     if len(lengths) != 1 or not 1 <= num_stages <= min(lengths):
@@ -61,13 +63,17 @@ def tabulate(
     if len(menu) < 2:
         raise ConfigError(f"the menu is {list(menu)}; expected two or more decisions")
     first_stage = lengths.pop() - num_stages
+    open_choices = _open_choices(generator, requests[0], menu, first_stage, num_stages)
     parts = []
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         part_file = _part_file(parts_folder, generator.fingerprint, batch, menu, first_stage)
         if part_file is None or not part_file.exists():
             references = reference_cache.get(generator, batch)
-            parts.append(_grow(generator, batch, references, menu, first_stage, rows_at_once))
+            state, _ = replay(
+                generator, batch, [full_decisions(generator, first_stage)] * len(batch)
+            )
+            parts.append(_grow(generator, state, references, menu, open_choices, rows_at_once))
             if part_file is not None:
                 _save_part(part_file, *parts[-1])
         else:
@@ -80,6 +86,7 @@ def tabulate(
         feature_names=tuple(generator.feature_names),
         max_stages=generator.max_stages,
         first_stage=first_stage,
+        open_choices=open_choices,
         requests=tuple(
             TabulatedRequest(request.key, request.label, int(request.seed), row, int(request.seed))
             for row, request in enumerate(requests)
@@ -122,34 +129,49 @@ def _load_part(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray
     return arrays.pop("costs"), arrays.pop("features"), arrays
 
 
-def _grow(
+def _open_choices(
     generator: Generator,
-    requests: Sequence[Any],
-    references: Sequence[np.ndarray],
+    request: Any,
     menu: Sequence[dict[str, Any]],
     first_stage: int,
+    num_stages: int,
+) -> tuple[tuple[int, ...], ...]:
+    """The numbers of the decisions that each stage allows where nothing was pruned before."""
+    state, _ = replay(generator, [request], [full_decisions(generator, first_stage)])
+    found = []
+    for _ in range(num_stages):
+        found.append(tuple(np.flatnonzero(generator.allowed(state, menu)[0]).tolist()))
+        state = generator.advance(state, full_decisions(generator, 1))
+    return tuple(found)
+
+
+def _grow(
+    generator: Generator,
+    state: Any,
+    references: Sequence[np.ndarray],
+    menu: Sequence[dict[str, Any]],
+    open_choices: Sequence[Sequence[int]],
     rows_at_once: int,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """[B, V] costs, [B, V, F] features and [B, L] figures of one batch."""
-    count, size = len(requests), len(menu)
-    prefix = full_decisions(generator, first_stage)
-    state, _ = replay(generator, requests, [prefix] * count)
-    depth = len(generator.stages(requests[0])) - first_stage
+    """[B, V] costs, [B, V, F] features and [B, L] figures of one batch, from its first node on."""
+    count, nodes = len(references), 1
     costs = [np.zeros((count, 1))]
     features = [generator.features(state)[:, None]]
     # Rows lie node by node, and within a node request by request.
-    for level in range(depth):
-        nodes = size**level
-        if not generator.allowed(state, menu).all():
+    for choices in open_choices:
+        size = len(choices)
+        expected = np.isin(np.arange(len(menu)), choices)
+        if not size or (generator.allowed(state, menu) != expected).any():
             raise ConfigError(
-                f"stage {first_stage + level}: not every decision of {list(menu)} is allowed "
-                "after every other; choose a menu of which each entry is always allowed"
+                f"stage {state.stage[0]}: which decisions of {list(menu)} are allowed depends on "
+                "those before, or none is; choose a menu of which each stage allows the same "
+                "entries whatever was decided"
             )
         level_costs = np.empty((nodes, size, count))
         level_features = np.empty((nodes, size, count, features[0].shape[-1]), np.float32)
         states = []
-        for choice, decision in enumerate(menu):
-            decisions = [decision] * (nodes * count)
+        for choice, number in enumerate(choices):
+            decisions = [menu[number]] * (nodes * count)
             level_costs[:, choice] = generator.cost(state, decisions).reshape(nodes, count)
             children = _advance(generator, state, decisions, rows_at_once)
             level_features[:, choice] = generator.features(children).reshape(nodes, count, -1)
@@ -157,8 +179,9 @@ def _grow(
         # [size, nodes, count] -> [nodes, size, count], so that a node's children are neighbours
         order = np.arange(size * nodes * count).reshape(size, nodes, count).transpose(1, 0, 2)
         state = generator.fork(generator.join(states), order.ravel().tolist())
-        costs.append(level_costs.reshape(nodes * size, count).T)
-        features.append(level_features.reshape(nodes * size, count, -1).transpose(1, 0, 2))
+        nodes *= size
+        costs.append(level_costs.reshape(nodes, count).T)
+        features.append(level_features.reshape(nodes, count, -1).transpose(1, 0, 2))
     figures = _measure(generator, state, list(references), rows_at_once)
     leaves = {name: column.reshape(-1, count).T for name, column in figures.items()}
     return np.concatenate(costs, axis=1), np.concatenate(features, axis=1), leaves

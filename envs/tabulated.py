@@ -57,7 +57,6 @@ class TableGenerator:
         self.first_stage = table.first_stage
         self.max_stages = table.max_stages
         self._last_stage = len(table.stages[0])
-        self._size = len(table.decision_space.menu)
         self._full = table.decision_space.complete({})
         # `complete` checks every field: known decisions are looked up instead
         self._numbers = {
@@ -105,11 +104,17 @@ class TableGenerator:
         return TabulatedState(tuple(requests), zeros, np.zeros(rows, bool), zeros)
 
     def allowed(self, state: TabulatedState, decisions: Sequence[Decision]) -> np.ndarray:
-        """[B, n] bool: the menu, and before the tabulated stages only the full decision."""
+        """[B, n] bool: what was open, and before the tabulated stages only the full decision."""
         numbers = [self._number(decision) for decision in decisions]
-        tabulated = np.array([number is not None for number in numbers])
-        full = np.array([self._is_full(decision) for decision in decisions])
-        return np.where((state.stage >= self.first_stage)[:, None], tabulated, full)
+        full = [self._is_full(decision) for decision in decisions]
+        last = self.table.depth - 1
+        by_level = [
+            [number in choices for number in numbers] for choices in self.table.open_choices
+        ]
+        levels = np.clip(
+            state.stage - self.first_stage, -1, last
+        )  # -1: before, the row for it last
+        return np.array([*by_level, full], dtype=bool)[levels]
 
     def cost(self, state: TabulatedState, decisions: Sequence[Decision]) -> np.ndarray:
         """[B] float64 FLOPs. Between tabulated ratios it is interpolated, to find near ones."""
@@ -121,10 +126,14 @@ class TableGenerator:
             if stage < self.first_stage:
                 costs[place] = self.table.stages[request.row][stage].cost_flops
                 continue
-            first_child = self._size * int(state.node[place]) + 1
-            children = self.table.costs[request.row, first_child : first_child + self._size]
-            number = self._number(decision)
-            costs[place] = self._between(children, decision) if number is None else children[number]
+            level = stage - self.first_stage
+            children = self.table.children(level, int(state.node[place]))
+            number, choices = self._number(decision), self.table.open_choices[level]
+            known = self.table.costs[request.row, children.start : children.stop]
+            if number in choices:
+                costs[place] = known[choices.index(number)]
+            else:
+                costs[place] = self._between(known, choices, decision)
         return costs
 
     def advance(self, state: TabulatedState, decisions: Sequence[Decision]) -> TabulatedState:
@@ -135,17 +144,19 @@ class TableGenerator:
         """
         node = state.node.copy()
         for place in np.flatnonzero(~state.done).tolist():
+            level = int(state.stage[place]) - self.first_stage
             number = self._number(decisions[place])
-            if state.stage[place] < self.first_stage:
-                number = 0 if self._is_full(decisions[place]) else None
-            if number is None:
+            choices = self.table.open_choices[level] if level >= 0 else ()
+            if not (number in choices if level >= 0 else self._is_full(decisions[place])):
                 raise GenerationError(
                     f"{state.requests[place].label!r}, stage {state.stage[place]}: the table does "
                     f"not have {dict(decisions[place])}; from stage {self.first_stage} on it has "
-                    f"{list(self.decision_space.menu)}, before that everything is computed"
+                    f"{list(self.decision_space.menu)} as far as they are allowed, before that "
+                    "everything is computed"
                 )
-            if state.stage[place] >= self.first_stage:
-                node[place] = self._size * node[place] + 1 + number
+            if level >= 0:
+                children = self.table.children(level, int(node[place]))
+                node[place] = children[choices.index(number)]
         stage = np.where(state.done, state.stage, state.stage + 1)
         return TabulatedState(state.requests, stage, stage == self._last_stage, node)
 
@@ -205,12 +216,12 @@ class TableGenerator:
     def _is_full(self, decision: Decision) -> bool:
         return self.decision_space.complete(decision) == self._full
 
-    def _between(self, costs: np.ndarray, decision: Decision) -> float:
-        """The cost of a ratio between those of the menu."""
+    def _between(self, costs: np.ndarray, choices: Sequence[int], decision: Decision) -> float:
+        """The cost of a ratio between those that are open."""
         names = [n for n, f in self.decision_space.fields.items() if isinstance(f, Ratio)]
         if len(names) != 1:
             raise DataError(f"the table does not have {dict(decision)}; it has {self._numbers}")
-        ratios = np.array([entry[names[0]] for entry in self.decision_space.menu])
+        ratios = np.array([self.decision_space.menu[k][names[0]] for k in choices])
         order = np.argsort(ratios, kind="stable")
         ratio = self.decision_space.complete(decision)[names[0]]
         return float(np.interp(ratio, ratios[order], costs[order]))

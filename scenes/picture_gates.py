@@ -19,6 +19,7 @@ import torch
 from base.errors import ConfigError
 from base.files import write_json
 from fourm_backend.chain import Chain
+from fourm_backend.generate import Made
 from fourm_backend.pictured import PictureGenerator
 from fourm_backend.pipeline import load_generator
 from fourm_backend.samples import full_input
@@ -186,7 +187,7 @@ def from_pictures(generator: PictureGenerator, truth: Pictures, target: str) -> 
     for start in range(0, len(truth), _ROWS):
         rows = slice(start, start + _ROWS)
         ids = folder_tokenizers[RGB].encode(truth.values(RGB, rows))
-        given = {RGB: full_input(generator.model.config.inputs[RGB], {"tensor": ids})}
+        given: Made = {RGB: full_input(generator.model.config.inputs[RGB], {"tensor": ids})}
         made = chain.run(given, range(start, start + len(ids)))
         parts.append(folder_tokenizers[target].decode(made[target]["tensor"].flatten(1)))
     return torch.cat(parts).numpy()

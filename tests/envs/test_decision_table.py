@@ -139,5 +139,9 @@ def test_what_cannot_be_tabulated_is_refused():
         tabulate(GENERATOR, [ToyRequest(0), ToyRequest(1)], ReferenceCache(), 2)
     with pytest.raises(ConfigError, match="one length"):
         tabulate(GENERATOR, REQUESTS, ReferenceCache(), 5)
-    with pytest.raises(ConfigError, match="stage 0: not every decision"):
-        tabulate(GENERATOR, REQUESTS, ReferenceCache(), 4)
+    dropping = [{"guidance": True}, {"guidance": False}]  # once dropped it stays dropped
+    with pytest.raises(ConfigError, match="depends on those before"):
+        tabulate(GENERATOR, REQUESTS, ReferenceCache(), 2, menu=dropping)
+    whole = tabulate(GENERATOR, REQUESTS[:1], ReferenceCache(), 4)
+    assert whole.open_choices[0] == (0, 1, 2)  # the first stage cannot be skipped
+    assert whole.figures["ssim"].shape == (1, 3 * 4**3)

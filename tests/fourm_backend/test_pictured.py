@@ -11,9 +11,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from base.files import write_json
+from envs.decision_table import load_table, save_table
 from envs.final_fidelity import final_fidelity
 from envs.pruning_env import PruningEnv
+from envs.references import ReferenceCache
 from envs.replay import full_decisions, replay
+from envs.sb3_vec_env import PruningVecEnv
+from envs.tabulate import tabulate
+from envs.tabulated import TableGenerator
 from fourm_backend.cost import rebuild_flops
 from fourm_backend.modalities import Modality
 from fourm_backend.pictured import PictureGenerator
@@ -121,6 +126,39 @@ def test_the_environment_gives_the_picture(generator: PictureGenerator) -> None:
     while not done:
         _, _, done, _, info = env.step(0)
     assert info["image"].shape == (16, 16, 3) and info["ssim"] == pytest.approx(1.0)
+
+
+def test_a_table_holds_what_each_step_allows(generator: PictureGenerator, tmp_path: Path) -> None:
+    requests = [generator.request("a a", seed) for seed in range(3)]
+    menu = [{"prune_ratio": 0.0}, {"prune_ratio": 1.0}, {"encoder": "incremental"}]
+    table = tabulate(generator, requests, ReferenceCache(), 2, batch_size=2, menu=menu)
+    assert table.open_choices == ((0, 1, 2), (0, 2))  # the last step cannot be skipped
+    assert table.costs.shape == (3, 1 + 3 + 6) and table.figures["ssim"].shape == (3, 6)
+    for leaf in range(6):
+        state, costs = replay(generator, requests, [table.decisions(leaf)] * 3)
+        outputs = generator.finish(state)
+        expected = final_fidelity(generator, outputs, ReferenceCache().get(generator, requests))
+        for name, values in expected.items():
+            np.testing.assert_allclose(table.figures[name][:, leaf], values, atol=1e-5)
+        spent = np.sum(costs, axis=1) + table.fixed_costs
+        np.testing.assert_allclose(table.compute()[:, leaf] * table.full_costs, spent)
+        np.testing.assert_allclose(
+            table.features[:, table.first_leaf + leaf], generator.features(state), atol=1e-5
+        )
+    read = load_table(save_table(tmp_path / "table.npz", table))
+    assert read.open_choices == table.open_choices
+    live = PruningVecEnv(generator, requests, 3, first_controlled_stage=3, menu=menu)
+    looked_up = PruningVecEnv(TableGenerator(read), read.requests, 3, first_controlled_stage=3)
+    for env in (live, looked_up):
+        env.seed(7)
+    np.testing.assert_allclose(live.reset(), looked_up.reset(), atol=1e-5)
+    random = np.random.default_rng(0)
+    for _ in range(8):
+        assert live.core.action_masks().tolist() == looked_up.core.action_masks().tolist()
+        actions = random.integers(0, 3, 3)
+        expected, found = live.step(actions), looked_up.step(actions)
+        np.testing.assert_allclose(expected[0], found[0], atol=1e-5)
+        np.testing.assert_allclose(expected[1], found[1], atol=1e-5)
 
 
 def test_the_tokenizer_is_part_of_the_fingerprint(generator: PictureGenerator) -> None:
