@@ -35,8 +35,7 @@ from scenes.train_vq import VQLossConfig, decoder_loss, vq_loss
 log = logging.getLogger(__name__)
 
 TOKENIZERS = {"rgb": RGB, "edges": EDGES, "classes": CLASS_MAP}
-PARTS = (*TOKENIZERS, "layout", "transformer", "decoder")
-LAYOUT = (TokenTask(("caption",), EDGES),)  # first, what goes where: in outlines alone
+PARTS = (*TOKENIZERS, "transformer", "decoder")  # the last: that of pictures, once more
 TASKS = (
     TokenTask(("caption",), EDGES, 2.0),
     TokenTask(("caption", EDGES), RGB, 5.0),
@@ -99,7 +98,7 @@ class PictureRecipeConfig:
     word_weight: float = 0.2
     bf16: bool = True
     rgb: PictureTokenizerConfig = field(
-        default_factory=lambda: PictureTokenizerConfig(1024, 128, 2, LoopConfig(1000, 32, 2e-3))
+        default_factory=lambda: PictureTokenizerConfig(1024, 128, 2, LoopConfig(700, 32, 2e-3))
     )
     edges: PictureTokenizerConfig = field(
         default_factory=lambda: PictureTokenizerConfig(256, 64, 2, LoopConfig(1200, 32, 2e-3))
@@ -107,8 +106,7 @@ class PictureRecipeConfig:
     classes: PictureTokenizerConfig = field(
         default_factory=lambda: PictureTokenizerConfig(256, 64, 2, LoopConfig(800, 32, 2e-3))
     )
-    layout: LoopConfig = field(default_factory=lambda: LoopConfig(1200, 16, 2e-3, lr_floor=1.0))
-    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(4000, 16, 2e-3))
+    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(3400, 16, 2e-3))
     decoder: LoopConfig = field(default_factory=lambda: LoopConfig(1000, 32, 1e-3))
     vq_loss: VQLossConfig = field(default_factory=lambda: VQLossConfig(gradient=0.15))
     task: dict[str, Any] = field(default_factory=lambda: dict(TASK))
@@ -163,7 +161,7 @@ class PictureRecipe:
 
     def modules(self, part: str) -> dict[str, nn.Module]:
         """What a part's restart file holds."""
-        if part in ("layout", "transformer"):
+        if part == "transformer":
             return {"model": self.transformer, "layout": self.layout}
         return {part: self.tokenizers["rgb" if part == "decoder" else part]}
 
@@ -194,13 +192,10 @@ class PictureRecipe:
         """Train one part, going on where it stopped."""
         config = self.config
         loop: LoopConfig
-        if part in ("layout", "transformer"):
-            loop = getattr(config, part)
-            tasks = LAYOUT if part == "layout" else TASKS
-            if part == "transformer":
-                self.load("layout")
-            draw = self._token_drawer(tasks, loop.batch)
-            loss = token_loss(self.transformer, tasks, draw, config.token_loss, self.layout)
+        if part == "transformer":
+            loop = config.transformer
+            draw = self._token_drawer(loop.batch)
+            loss = token_loss(self.transformer, TASKS, draw, config.token_loss, self.layout)
         elif part == "decoder":
             loop = config.decoder
             self.load("rgb")
@@ -238,13 +233,9 @@ class PictureRecipe:
             if part in parts:
                 self.train(part)
 
-    def _token_drawer(
-        self, tasks: Sequence[TokenTask], batch: int
-    ) -> Callable[[np.random.Generator], Mapping[str, Tensor]]:
-        """Draws tokens of what the tasks need, and what the auxiliary loss asks."""
-        needed = {name for task in tasks for name in (*task.given, task.target)}
-        parts = [part for part, name in TOKENIZERS.items() if name in needed]
-        tokens = {TOKENIZERS[part]: self.tokens(part) for part in parts}
+    def _token_drawer(self, batch: int) -> Callable[[np.random.Generator], Mapping[str, Tensor]]:
+        """Draws tokens of all modalities, and what the auxiliary loss asks."""
+        tokens = {name: self.tokens(part) for part, name in TOKENIZERS.items()}
 
         def draw(rng: np.random.Generator) -> Mapping[str, Tensor]:
             rows = rng.integers(len(self.pictures), size=batch)
