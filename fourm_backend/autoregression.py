@@ -12,7 +12,7 @@ from torch import Tensor
 
 from base.errors import DataError, GenerationError
 from fourm_backend.decoding import Context, joined, mix
-from fourm_backend.layers import KeysValues
+from fourm_backend.layers import Past, RoomyKeysValues
 from fourm_backend.model import FourM
 from fourm_backend.packing import keep_order, take
 from fourm_backend.sampling import Noise, draw, probabilities
@@ -67,11 +67,13 @@ def write_text(
     stop = ids.gather(1, counts[:, None] - 1)[:, 0]  # [B]
     written = [ids[:, 0]]
     context = joined(contexts)
-    past: Sequence[KeysValues] | None = None
+    past: Sequence[Past] | None = None
     for index in range(places.shape[1]):
         query = decoder.token_emb(written[-1])[:, None] + places[:, index : index + 1]
         query = query.repeat(context.passes, 1, 1)
         output, past = model.decode(query, context.keys, context.ignored, past=past)
+        if index == 0:
+            past = [RoomyKeysValues(block, places.shape[1]) for block in past]
         each = decoder.to_logits(output[:, 0]).chunk(context.passes)
         if record is not None:
             for one in each:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from base.errors import ConfigError
+from base.errors import ConfigError, DataError
 from fourm_backend.generate import Made, empty_targets, generate
 from fourm_backend.modalities import TEXT_LIKE
 from fourm_backend.model import FourM
 from fourm_backend.multi_guided import generate_multi_guided
+from fourm_backend.sample_checks import check_sample
 from fourm_backend.samples import empty_condition
 from fourm_backend.sampling import SiteNoise
 from fourm_backend.task import Task
@@ -22,8 +23,11 @@ class Chain:
     task: Task
 
     def __post_init__(self) -> None:
-        self.task.schedule(self.model.config.outputs)  # refuses settings that do not fit, early
-        outputs = self.model.config.outputs
+        outputs, inputs = self.model.config.outputs, self.model.config.inputs
+        self.task.schedule(outputs)  # refuses settings that do not fit, early
+        unknown = [name for name in self.task.cond_domains if name not in inputs]
+        if unknown:
+            raise ConfigError(f"cond_domains has {unknown}; this model takes {sorted(inputs)}")
         texts = [name for name in self.task.target_domains if outputs[name].type in TEXT_LIKE]
         if self.task.multi_guided and texts:
             raise ConfigError(
@@ -31,7 +35,22 @@ class Chain:
             )
 
     def run(self, conditions: Made, seeds: Sequence[int], text_tokenizer: Any = None) -> Made:
-        """Make the targets, one row a seed, of conditions with as many rows."""
+        """Make the targets, one row a seed, of conditions with as many rows.
+
+        Raises:
+            DataError: conditions other than those of the task, or another number of rows.
+        """
+        if set(conditions) != set(self.task.cond_domains):
+            raise DataError(
+                f"{sorted(conditions)} are given; the task takes {sorted(self.task.cond_domains)}"
+            )
+        check_sample(self.model, conditions, ())
+        for name, entry in conditions.items():
+            if len(entry["tensor"]) != len(seeds):
+                raise DataError(
+                    f"{name} has {len(entry['tensor'])} rows for {len(seeds)} seeds; each row "
+                    "needs one"
+                )
         schedule = self.task.schedule(self.model.config.outputs)
         sample = empty_targets(self.model, conditions, schedule, self._lengths, rows=len(seeds))
         filters = self.task.top_k, self.task.top_p

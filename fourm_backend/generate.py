@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from base.errors import ConfigError, DataError
+from base.errors import ConfigError
 from fourm_backend.autoregression import write_text
 from fourm_backend.decoding import (
     ask,
@@ -23,6 +23,7 @@ from fourm_backend.decoding import (
 from fourm_backend.modalities import TEXT_LIKE
 from fourm_backend.model import FourM
 from fourm_backend.packing import Sample
+from fourm_backend.sample_checks import check_sample
 from fourm_backend.samples import emptied, empty_target
 from fourm_backend.sampling import Noise, SequentialNoise
 from fourm_backend.schedule import Step
@@ -62,10 +63,8 @@ class Sampler:
         """One step of a schedule.
 
         Raises:
-            DataError: the sample lacks the target.
             GenerationError: see `choose_positions` and `draw_tokens`.
         """
-        check_step(self.model, sample, step)
         if isinstance(step.cfg_scale, list):
             raise ConfigError(
                 f"cfg_scale {step.cfg_scale} has one weight a condition; use "
@@ -98,22 +97,6 @@ class Sampler:
         drawn = draw_tokens(mixed, positions, step, self.noise, self.top_k, self.top_p)
         self.record("drawn", drawn)
         return write_tokens(entry, drawn, self.show and step.scheme == "maskgit")
-
-
-def check_step(model: FourM, sample: Sample, step: Step) -> None:
-    """Refuse a step that this sample or model cannot take, naming the modality."""
-    model.target(step.target_domain)
-    if step.target_domain not in sample:
-        raise DataError(
-            f"the sample has no target {step.target_domain!r}; it has {list(sample)}. Add it with "
-            "empty_target"
-        )
-    unknown = [name for name in sample if name not in model.config.modalities]
-    if unknown:
-        raise DataError(
-            f"the sample has modalities that the model does not know: {unknown}; it knows "
-            f"{sorted(model.config.modalities)}"
-        )
 
 
 def generate(
@@ -190,8 +173,7 @@ def make_sampler(
 
 
 def _steps(sampler: Sampler, sample: Sample, schedule: Sequence[Step]) -> Iterator[Made]:
-    for step in schedule:
-        check_step(sampler.model, sample, step)  # before the first token is made
+    check_sample(sampler.model, sample, schedule)  # before the first token is made
     made: Made = dict(sample)
     for index, step in enumerate(schedule):
         sampler.noise.begin_step(index)

@@ -31,6 +31,45 @@ class KeysValues(NamedTuple):
         return KeysValues(F.pad(self.keys, more), F.pad(self.values, more))
 
 
+class RoomyKeysValues:
+    """Keys and values with room for more: appending writes into the room and copies nothing.
+
+    For a loop that only goes on: what was there before an `append` shares the room with what is
+    there after it.
+
+    Args:
+        first: what is there already.
+        room: tokens in all.
+    """
+
+    def __init__(self, first: "Past", room: int):
+        size = (*first.keys.shape[:2], room, first.keys.shape[3])
+        self._keys, self._values = first.keys.new_empty(size), first.values.new_empty(size)
+        self._count = 0
+        self.append(first)
+
+    @property
+    def keys(self) -> Tensor:
+        """[B, H, N, d] of what is there."""
+        return self._keys[:, :, : self._count]
+
+    @property
+    def values(self) -> Tensor:
+        """[B, H, N, d] of what is there."""
+        return self._values[:, :, : self._count]
+
+    def append(self, other: "Past") -> "RoomyKeysValues":
+        """Itself, with the others."""
+        end = self._count + other.keys.shape[2]
+        self._keys[:, :, self._count : end] = other.keys
+        self._values[:, :, self._count : end] = other.values
+        self._count = end
+        return self
+
+
+Past = KeysValues | RoomyKeysValues
+
+
 class Norm(nn.Module):
     """Layer normalisation; without a bias the weights still hold one, of zeros."""
 
@@ -46,7 +85,7 @@ class Norm(nn.Module):
         return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-6)
 
 
-def attend(queries: Tensor, context: KeysValues, ignored: Tensor | None) -> Tensor:
+def attend(queries: Tensor, context: Past, ignored: Tensor | None) -> Tensor:
     """Attention, [B, M, H * d].
 
     A query that may look at nothing sees the mean of all values, as in the published models: what
@@ -82,8 +121,8 @@ class Attention(nn.Module):
         self.q_norm, self.k_norm = _qk_norms(config)
 
     def forward(
-        self, x: Tensor, ignored: Tensor | None, past: KeysValues | None = None
-    ) -> tuple[Tensor, KeysValues]:
+        self, x: Tensor, ignored: Tensor | None, past: Past | None = None
+    ) -> tuple[Tensor, Past]:
         """Attend from x to `past` and x.
 
         Returns:
@@ -91,7 +130,7 @@ class Attention(nn.Module):
         """
         queries, keys, values = (_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=2))
         own = KeysValues(self.k_norm(keys), values)
-        context = own if past is None else past.append(own)
+        context: Past = own if past is None else past.append(own)
         return self.proj(attend(self.q_norm(queries), context, ignored)), context
 
 
@@ -157,8 +196,8 @@ class EncoderBlock(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(
-        self, x: Tensor, ignored: Tensor | None, past: KeysValues | None = None
-    ) -> tuple[Tensor, KeysValues]:
+        self, x: Tensor, ignored: Tensor | None, past: Past | None = None
+    ) -> tuple[Tensor, Past]:
         """Return x after the block, and keys and values of x and the past."""
         update, context = self.attn(self.norm1(x), ignored, past)
         x = x + update
@@ -188,8 +227,8 @@ class DecoderBlock(nn.Module):
         context: KeysValues,
         context_ignored: Tensor | None,
         self_ignored: Tensor | None,
-        past: KeysValues | None = None,
-    ) -> tuple[Tensor, KeysValues]:
+        past: Past | None = None,
+    ) -> tuple[Tensor, Past]:
         """Return y after the block, and keys and values of y and the past."""
         update, own = self.self_attn(self.norm1(y), self_ignored, past)
         y = y + update

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from base.errors import ConfigError
 from fourm_backend.config import ModelConfig
 from fourm_backend.embeddings import ENCODERS, Decoder, Encoder
-from fourm_backend.layers import DecoderBlock, EncoderBlock, KeysValues, Norm
+from fourm_backend.layers import DecoderBlock, EncoderBlock, KeysValues, Norm, Past
 
 
 class FourM(nn.Module):
@@ -121,8 +121,8 @@ class FourM(nn.Module):
         context: Sequence[KeysValues],
         context_ignored: Tensor | None = None,
         self_ignored: Tensor | None = None,
-        past: Sequence[KeysValues] | None = None,
-    ) -> tuple[Tensor, list[KeysValues]]:
+        past: Sequence[Past] | None = None,
+    ) -> tuple[Tensor, list[Past]]:
         """Run the decoder.
 
         Args:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from base.errors import ConfigError, GenerationError
-from fourm_backend.generate import Made, Record, check_step, make_sampler, no_record
+from fourm_backend.generate import Made, Record, make_sampler, no_record
 from fourm_backend.modalities import TEXT_LIKE
 from fourm_backend.model import FourM
 from fourm_backend.packing import Sample
+from fourm_backend.sample_checks import check_sample
 from fourm_backend.sampling import Noise
 from fourm_backend.schedule import Step
 
@@ -49,10 +50,11 @@ def generate_multi_guided(
     sampler = make_sampler(model, top_k, top_p, None, seed, noise, record)
     without: Made = dict(uncond)
     given: list[Made] = [dict(sample) for sample in conds]
+    for sample in (without, *given):
+        check_sample(model, sample, schedule if sample is without else ())
     current: str | None = None
     for index, step in enumerate(schedule):
         target = step.target_domain
-        check_step(model, without, step)
         if model.config.outputs[target].type in TEXT_LIKE or not isinstance(step.cfg_scale, list):
             raise ConfigError(
                 f"step {index} ({target}): multi-guided steps make image-like targets and have a "

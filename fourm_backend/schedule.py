@@ -138,7 +138,7 @@ def build_chained_generation_schedules(
     conditions, chain = list(cond_domains), []
     for row, target in zip(zip(*columns.values(), strict=True), target_domains, strict=True):
         values = dict(zip(columns, row, strict=True))
-        scheme = values["autoregression_schemes"]
+        scheme = str(values["autoregression_schemes"]).lower()
         image_like = _check_scheme(scheme, target, modality_info)
         if not image_like:
             scale = values["cfg_scales"]

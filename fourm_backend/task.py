@@ -168,6 +168,8 @@ class Task:
             if name not in modalities:
                 raise ConfigError(f"target {name!r} is unknown; known are {sorted(modalities)}")
             whole = modalities[name].num_positions
+            if count is not None and count < 1:
+                raise ConfigError(f"tokens_per_target has {count} for {name}; expected 1 or more")
             if count not in (None, whole) and modalities[name].type in IMAGE_LIKE:
                 raise ConfigError(
                     f"tokens_per_target has {count} for {name}, whose grid {modalities[name].grid} "
@@ -262,9 +264,13 @@ def _word(name: str, item: Any) -> str:
     return str(item)
 
 
+def _scheme(name: str, item: Any) -> str:
+    return str(item).lower()
+
+
 _READERS: dict[str, Any] = {
     "tokens_per_target": _count,
-    "autoregression_schemes": _word,
+    "autoregression_schemes": _scheme,
     "decoding_steps": _count,
     "token_decoding_schedules": _word,
     "temps": _float,

@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from base.errors import ConfigError
+from base.files import write_atomic
 from fourm_backend.config import Architecture, ModelConfig
 from fourm_backend.modalities import EGOM2P, VIDEO_FRAMES, Modality
 from fourm_backend.model import FourM
@@ -34,10 +37,10 @@ log = logging.getLogger(__name__)
 PATCH = 8  # pixels
 PARTS = (*MODALITIES, "transformer")
 TASKS = (
-    TokenTask(("tok_rgb",), "tok_depth", 5.0),
+    TokenTask(("tok_rgb",), "tok_depth", 6.0),
     TokenTask(("tok_rgb",), "tok_cam", 1.5),
     TokenTask(("tok_rgb", "tok_depth"), "tok_cam", 0.5),
-    TokenTask(("tok_depth",), "tok_rgb", 1.5),
+    TokenTask(("tok_depth",), "tok_rgb", 1.0),
     TokenTask(("tok_cam",), "tok_depth", 0.5),
 )
 
@@ -81,7 +84,7 @@ class WalkRecipeConfig:
     tok_cam: TokenizerConfig = field(
         default_factory=lambda: TokenizerConfig(128, 64, 1, LoopConfig(2000, 64, 2e-3))
     )
-    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(2400, 16, 2e-3))
+    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(1900, 16, 2e-3))
     vq_loss: VQLossConfig = field(default_factory=VQLossConfig)
     token_loss: TokenLossConfig = field(default_factory=TokenLossConfig)
 
@@ -187,11 +190,18 @@ class WalkRecipe:
 
     @torch.no_grad()
     def _tokens(self) -> dict[str, Tensor]:
-        """[W, L] tokens of all walks, by modality."""
+        """[W, L] tokens of all walks, by modality; kept on disk for these tokenizers."""
+        made_with = " ".join(f"{name}:{self.load(name)}" for name in MODALITIES)
+        path = self.run_dir / "tokens.safetensors"
+        if path.is_file():
+            with safe_open(path, "pt") as file:
+                if file.metadata() == {"made_with": made_with}:
+                    return {name: file.get_tensor(name) for name in MODALITIES}
         tokens = {}
         for name in MODALITIES:
-            self.load(name)
             starts = range(0, len(self.walks), 64)
             parts = [self.walks.values(name, slice(start, start + 64)) for start in starts]
             tokens[name] = torch.cat([self.tokenizer(name).encode(part) for part in parts])
+        metadata = {"made_with": made_with}
+        write_atomic(path, lambda target: save_file(tokens, target, metadata=metadata))
         return tokens
