@@ -109,10 +109,11 @@ def main(args: Sequence[str] | None = None) -> int:
         predict(model, source, clips, results, settings, on_clip)
     left = [clip for clip in clips if not results.is_done(clip) and clip.name not in results.failed]
     print(f"{len(clips) - len(left) - len(results.failed)} of {len(clips)} videos in {options.out}")
-    if results.failed:
-        print(f"{len(results.failed)} failed:")
-        for name, reason in sorted(results.failed.items()):
-            print(f"  {name}: {reason}")
+    for what, reasons in (("failed", results.failed), ("are incomplete", results.incomplete)):
+        if reasons:
+            print(f"{len(reasons)} {what}:")
+            for name, reason in sorted(reasons.items()):
+                print(f"  {name}: {reason}")
     if left:
         print(f"stopped on request with {len(left)} to go; the same command goes on")
         return 130

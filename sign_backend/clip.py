@@ -26,11 +26,14 @@ class Keypoints:
         points: `[T, 75, 3]` float64, NaN where a part was not found; never written to.
         height: of a decoded frame, in pixels.
         width: of a decoded frame, in pixels.
+        announced: frames that the file says it has; None if it does not. More than T where a file
+            is damaged (some containers only estimate it).
     """
 
     points: NDArray[np.float64]
     height: int
     width: int
+    announced: int | None = None
 
     def __post_init__(self) -> None:
         shape, kind = self.points.shape, self.points.dtype

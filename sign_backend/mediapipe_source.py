@@ -85,7 +85,9 @@ class MediaPipeSource:
             logger.warning(
                 "%s: %s of %s frames could be decoded", path, answer["frames"], answer["expected"]
             )
-        keypoints = Keypoints(_points(data), answer["height"], answer["width"])
+        keypoints = Keypoints(
+            _points(data), answer["height"], answer["width"], _announced(answer["expected"])
+        )
         if self.keep:
             _write(place, keypoints)
         return keypoints
@@ -194,13 +196,19 @@ def _content(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _announced(frames: int) -> int | None:
+    """Containers that do not know how many frames they have say 0, or less."""
+    return frames if frames > 0 else None
+
+
 def _read(place: Path) -> Keypoints | None:
     """What is kept there; None if nothing is, or if it is damaged."""
     if not place.exists():
         return None
     try:
         with np.load(place) as file:
-            return Keypoints(file["points"], int(file["height"]), int(file["width"]))
+            size = int(file["height"]), int(file["width"])
+            return Keypoints(file["points"], *size, _announced(int(file["announced"])))
     except _DAMAGE as error:
         logger.warning("%s is damaged and made again: %s", place, error)
         return None
@@ -210,7 +218,11 @@ def _write(place: Path, keypoints: Keypoints) -> None:
     def save(target: Path) -> None:
         with open(target, "wb") as file:
             np.savez_compressed(
-                file, points=keypoints.points, height=keypoints.height, width=keypoints.width
+                file,
+                points=keypoints.points,
+                height=keypoints.height,
+                width=keypoints.width,
+                announced=keypoints.announced or 0,
             )
 
     write_atomic(place, save)

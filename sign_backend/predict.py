@@ -121,7 +121,7 @@ def _keypoints(
     try:
         keypoints = future.result()
     except DataError as error:
-        results.fail(clip, str(error))
+        results.fail(clip, str(error).removeprefix(f"{clip.path}: "))
         return None
     frames = len(keypoints.points)
     if body_was_found(keypoints.points):

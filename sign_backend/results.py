@@ -64,6 +64,7 @@ class ResultFolder:
             "clip": str(clip.path),
             "stamp": clip.stamp(),
             "frames": len(keypoints.points),
+            "frames_announced": keypoints.announced,
             "frames_with": {
                 name: int((~np.isnan(keypoints.points[:, part])).all(axis=(1, 2)).sum())
                 for name, part in PARTS.items()
@@ -71,6 +72,15 @@ class ResultFolder:
             "shape": list(values.shape),
         }
         self._save_now_and_then()
+
+    @property
+    def incomplete(self) -> dict[str, str]:
+        """Clips with an array for fewer frames than their file says it has: it may be damaged."""
+        return {
+            name: f"{entry['frames']} of {entry['frames_announced']} frames could be decoded"
+            for name, entry in self.clips.items()
+            if entry["frames"] < (entry["frames_announced"] or 0)
+        }
 
     def fail(self, clip: Clip, reason: str) -> None:
         """Remember that a clip has no array, and why; one of an earlier state is removed."""

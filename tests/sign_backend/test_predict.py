@@ -38,8 +38,10 @@ class Source:
             return Keypoints(points, 360, 640)
         if text == "no tracker":
             raise ResourceError("no tracker")
+        if text == "cut short":
+            return Keypoints(tiny_clip(6).points, 360, 640, announced=20)
         if text:
-            raise DataError(text)
+            raise DataError(f"{path}: {text}")
         return tiny_clip(FRAMES[path.stem], FRAMES[path.stem])
 
 
@@ -111,6 +113,13 @@ def test_failures_stop_nothing_and_are_all_named(videos):
     }
     assert "not finite" in results.failed["f"]
     assert {path.stem for path in (videos.parent / "out").glob("*.npy")} == {"a", "c"}
+
+
+def test_a_clip_that_was_cut_short_is_named(videos):
+    (videos / "b.mp4").write_text("cut short")
+    expected = {"b": "6 of 20 frames could be decoded"}
+    assert run(videos, Source()).incomplete == expected
+    assert run(videos, Source()).incomplete == expected  # also when nothing is made again
 
 
 def test_a_second_run_makes_what_is_missing_or_changed(videos):
