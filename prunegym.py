@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"prunegym: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("infinity_backend.memory").setLevel(logging.INFO)  # told before loading
     try:
         command = importlib.import_module(f"commands.{name.replace('-', '_')}")
         return command.main(rest)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,13 +31,16 @@ _TEXT_STARTS = {
 _FOREIGN_OBJECTS = ("GLOBAL", "Unsupported class", "Trying to call reduce", "Trying to set")
 
 
-def read_weights(path: str | Path, inside: str | None = None) -> dict[str, Tensor]:
+def read_weights(
+    path: str | Path, inside: str | None = None, device: str = "cpu"
+) -> dict[str, Tensor]:
     """Read a state dict, memory-mapped where the format allows.
 
     Args:
         path: a file, or a folder with a `*.index.json` and its shards.
         inside: the entry of a PyTorch file that holds the weights, if it has such an entry
             (the official VAE files keep them under `vae`).
+        device: `meta` reads only names and shapes: little of the file, and no memory.
 
     Raises:
         CheckpointError: missing, a Git-LFS pointer, a web page, cut short, damaged, or holding
@@ -45,11 +48,12 @@ def read_weights(path: str | Path, inside: str | None = None) -> dict[str, Tenso
     """
     path = Path(path)
     if path.is_dir():
-        return _read_shards(path)
+        return _read_shards(path, device)
     check_weights_file(path)
     with open(path, "rb") as file:
         start = file.read(9)
-    value = _read_safetensors(path) if start[8:] == b"{" else read_pytorch(path)
+    read = _read_safetensors if start[8:] == b"{" else read_pytorch
+    value = read(path, device)
     if inside is not None and isinstance(value.get(inside), Mapping):
         value = value[inside]
     wrong = [str(name) for name, entry in value.items() if not isinstance(entry, Tensor)]
@@ -61,8 +65,13 @@ def read_weights(path: str | Path, inside: str | None = None) -> dict[str, Tenso
     return dict(value)
 
 
-def check_weights_file(path: Path) -> None:
-    """Raise a `CheckpointError` for what is no weights file at all: missing, empty, a text."""
+def check_weights_file(path: Path, holds_json: bool = False) -> None:
+    """Raise a `CheckpointError` for what only stands in a file's place: missing, empty, a text.
+
+    Args:
+        path: of a file with weights, or of one that belongs to them.
+        holds_json: it is right for this one to be JSON.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; expected a file with weights")
     size = path.stat().st_size
@@ -74,6 +83,8 @@ def check_weights_file(path: Path) -> None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for beginning, meaning in _TEXT_STARTS.items():
         if start.startswith(beginning) and not safetensors:
+            if holds_json and beginning.startswith(b"{"):
+                continue
             raise CheckpointError(f"{path} ({size} bytes) {meaning}")
 
 
@@ -108,15 +119,24 @@ def check_hash(path: Path, expected: str | None) -> str:
     return found
 
 
-def _read_safetensors(path: Path) -> Any:
+def _read_safetensors(path: Path, device: str) -> Any:
     try:
-        return load_file(path)
+        if device == "meta":
+            with safe_open(path, framework="pt") as file:
+                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        return load_file(path, device=device)
     except (SafetensorError, ValueError) as error:
         raise _damaged(path, "safetensors", error) from None
 
 
-def read_pytorch(path: Path) -> Any:
+def read_pytorch(path: Path, device: str = "cpu") -> Any:
     """Read a PyTorch file with whatever plain values it holds, without running code from it.
+
+    Args:
+        path: of the file.
+        device: of the tensors; on `meta` only their shapes are read, and damage to values is not
+            looked for.
 
     Raises:
         CheckpointError: cut short, damaged, or holding objects that could run code.
@@ -126,7 +146,7 @@ def read_pytorch(path: Path) -> Any:
     if cut_short:
         raise _damaged(path, "PyTorch", EOFError("its end is missing"))
     try:
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) and device != "meta":
             with zipfile.ZipFile(path) as archive:
                 broken = archive.testzip()  # PyTorch itself does not look at the check sums
             if broken is not None:
@@ -135,7 +155,7 @@ def read_pytorch(path: Path) -> Any:
                     "bit). Copy or download it again"
                 )
         return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except pickle.UnpicklingError as error:
         if not any(sign in str(error) for sign in _FOREIGN_OBJECTS):
@@ -158,7 +178,7 @@ def _damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
     )
 
 
-def _read_shards(folder: Path) -> dict[str, Tensor]:
+def _read_shards(folder: Path, device: str) -> dict[str, Tensor]:
     indices = sorted(folder.glob("*.index.json"))
     if len(indices) != 1:
         raise CheckpointError(
@@ -171,7 +191,7 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{indices[0]} has no 'weight_map' of names to shards")
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(where.values())):
-        tensors |= read_weights(folder / Path(shard).name)
+        tensors |= read_weights(folder / Path(shard).name, device=device)
     missing = sorted(set(where) - set(tensors))
     if missing:
         raise CheckpointError(

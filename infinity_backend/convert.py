@@ -16,8 +16,9 @@ import torch
 
 from base.errors import CheckpointError, ConfigError, ResourceError
 from base.files import read_json
-from base.weight_files import check_finite, file_hash, read_weights
+from base.weight_files import check_finite, check_weights_file, file_hash, read_weights
 from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfig
+from infinity_backend.memory import announce, estimate_memory
 from infinity_backend.official import (
     check_names,
     find_release,
@@ -72,10 +73,29 @@ def load_official(
             message says which file is expected.
         ConfigError: an unknown resolution.
     """
-    _check_text_encoder(files)
+    config = official_config(files, resolution, aspect_ratio, force)
+    encoder_bytes = TextEncoder.estimate_bytes(files.text_encoder)
+    dtype, device = options.get("dtype", torch.float32), options.get("device", "cpu")
+    memory = estimate_memory(config, dtype, encoder_bytes)
+    announce(files.transformer, memory, device, options.get("text_encoder_device"))
     vae_state = read_weights(files.vae, inside="vae")
-    vae = vae_config(vae_state, files.vae)
     state = read_weights(files.transformer)
+    for tensors, path in ((state, files.transformer), (vae_state, files.vae)):
+        check_finite(tensors, path)
+    encoder = TextEncoder.from_pretrained(files.text_encoder, config.infinity.text_maxlen)
+    return assemble(config, state, vae_state, encoder, _hash(files), **options)
+
+
+def official_config(
+    files: OfficialFiles, resolution: str | None, aspect_ratio: float, force: bool
+) -> PipelineConfig:
+    """The configuration of an official set, from names and shapes alone.
+
+    Arguments and errors as for `load_official`; values are not read.
+    """
+    _check_text_encoder(files)
+    vae = vae_config(read_weights(files.vae, inside="vae", device="meta"), files.vae)
+    state = read_weights(files.transformer, device="meta")
     transformer = transformer_config(state, vae.codebook_dim, files.transformer)
     _check_width(files, transformer.text_channels)
     _object(check_names(files.transformer, files.vae), force)
@@ -89,10 +109,8 @@ def load_official(
     schedule, rope_grid = official_schedule(
         nearest_template(aspect_ratio), _resolution(files.transformer, resolution, force)
     )
-    for tensors, path in ((state, files.transformer), (vae_state, files.vae)):
-        check_finite(tensors, path)
     release = find_release(files.transformer)
-    config = PipelineConfig(
+    return PipelineConfig(
         name=files.transformer.stem,
         infinity=transformer,
         vae=vae,
@@ -101,8 +119,6 @@ def load_official(
         sampling=SamplingConfig(cfg=release.cfg, tau=release.tau) if release else SamplingConfig(),
         pruning=PruningConfig(),
     )
-    encoder = TextEncoder.from_pretrained(files.text_encoder, transformer.text_maxlen)
-    return assemble(config, state, vae_state, encoder, _hash(files), **options)
 
 
 def convert(
@@ -170,6 +186,7 @@ def _check_text_encoder(files: OfficialFiles) -> None:
             f"{files.text_encoder} holds no text encoder (config.json is missing); expected the "
             "folder of flan-t5-xl"
         )
+    check_weights_file(files.text_encoder / "config.json", holds_json=True)
 
 
 def _check_width(files: OfficialFiles, channels: int) -> None:

@@ -1,7 +1,6 @@
 """From a folder to a model in memory: a pipeline folder, or the official files side by side."""
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,11 @@ from base.files import read_json
 from base.weight_files import check_hash, read_weights
 from infinity_backend.config import PipelineConfig, SamplingConfig
 from infinity_backend.convert import find_official, load_official
-from infinity_backend.memory import estimate_memory
+from infinity_backend.memory import announce, estimate_memory
 from infinity_backend.parts import InfinityParts, assemble
 from infinity_backend.schedule import change_aspect
 from infinity_backend.text_encoder import TextEncoder
 
-logger = logging.getLogger(__name__)
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
@@ -74,7 +72,9 @@ def _from_folder(path: Path, where: dict[str, Any]) -> InfinityParts:
     config = PipelineConfig.from_json(read_json(path / "config.json"))
     written = path / "checksums.json"
     sums = read_json(written) if written.is_file() else {}
-    logger.info("%s needs %s", path, estimate_memory(config, where["dtype"]))
+    encoder_bytes = TextEncoder.estimate_bytes(path / "text_encoder")
+    memory = estimate_memory(config, where["dtype"], encoder_bytes)
+    announce(path, memory, where["device"], where["text_encoder_device"])
     digest = hashlib.sha256()
     states = []
     for name in ("transformer", "vae"):

@@ -1,6 +1,8 @@
 """How much memory a model will take, told before it is loaded."""
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -8,20 +10,25 @@ from infinity_backend.config import PipelineConfig
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
 
+logger = logging.getLogger(__name__)
+WORTH_A_LINE = 1e9  # bytes; below that nobody needs to plan
+
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes: what the weights take, and what each image in a batch adds.
 
     Attributes:
-        weights: transformer and VAE, without the text encoder.
+        weights: transformer and VAE.
         keys_values: what all scales of one image leave for the later ones, with guidance.
         restoration: updates of the cache stage for one image.
+        text_encoder: its weights in float32; they may lie on another device.
     """
 
     weights: int
     keys_values: int
     restoration: int
+    text_encoder: int = 0
 
     @property
     def each_image(self) -> int:
@@ -29,14 +36,22 @@ class Memory:
         return self.keys_values + self.restoration
 
     def __str__(self) -> str:
-        return f"{self.weights / 1e9:.1f} GB of weights, {self.each_image / 1e9:.2f} GB an image"
+        weights, image = self.weights / 1e9, self.each_image / 1e9
+        parts = [f"{weights:.1f} GB of weights", f"{image:.2f} GB an image"]
+        if self.text_encoder:
+            parts.append(f"{self.text_encoder / 1e9:.1f} GB for the text encoder")
+        return ", ".join(parts)
 
 
-def estimate_memory(config: PipelineConfig, dtype: torch.dtype = torch.float32) -> Memory:
+def estimate_memory(
+    config: PipelineConfig, dtype: torch.dtype = torch.float32, text_encoder: int = 0
+) -> Memory:
     """The memory of a pipeline with blocks in `dtype`; no weights are needed.
 
-    The text encoder is not counted: it can stay on another device, and can be dropped once the
-    features of all prompts are known (flan-t5-xl takes 4.9 GB in float32).
+    Args:
+        config: of the pipeline.
+        dtype: number type of the blocks.
+        text_encoder: its bytes (`TextEncoder.estimate_bytes`).
     """
     with torch.device("meta"):
         model, vae = Infinity(config.infinity), VAE(config.vae)
@@ -54,4 +69,44 @@ def estimate_memory(config: PipelineConfig, dtype: torch.dtype = torch.float32) 
     if pruning.restore == "cached" and pruning.cache_tokens in tokens:
         blocks = max(0, min(pruning.last_block, depth - 1) - pruning.first_block + 1)
         restoration = blocks * 3 * pruning.cache_tokens * width * branches * 4
-    return Memory(weights, keys_values, restoration)
+    return Memory(weights, keys_values, restoration, text_encoder)
+
+
+def announce(
+    name: str | Path, memory: Memory, device: str, text_encoder_device: str | None = None
+) -> None:
+    """Log what a model is about to take, and a warning if the device has less.
+
+    Args:
+        name: of the model.
+        memory: the estimate.
+        device: where transformer and VAE will be.
+        text_encoder_device: where the text encoder will be; by default there, too.
+    """
+    needed = memory.weights + memory.each_image
+    if (text_encoder_device or device) == device:
+        needed += memory.text_encoder
+    if needed > WORTH_A_LINE:
+        logger.info("%s needs %s, and what passes through on top", name, memory)
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        logger.warning(
+            "%s needs %.1f GB on %s for one image at a time, and %.1f GB are free. With dtype "
+            "bfloat16, the text encoder on another device or a smaller schedule it needs less",
+            name,
+            needed / 1e9,
+            device,
+            free / 1e9,
+        )
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory that can still be had there; None where the system does not tell."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    table = Path("/proc/meminfo")
+    if torch.device(device).type != "cpu" or not table.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in table.read_text().splitlines() if ":" in line)
+    found = lines.get("MemAvailable", "").split()
+    return int(found[0]) * 1024 if found else None

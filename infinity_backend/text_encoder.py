@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from base.errors import CheckpointError
+from base.files import read_json
 from base.torchvision_stub import import_torchvision
+from base.weight_files import check_finite, check_weights_file
 from infinity_backend.cost import t5_encoder_flops
 from infinity_backend.text import TextCondition
 
@@ -56,6 +58,14 @@ class TextEncoder:
                 f"{folder} holds no text encoder (config.json is missing); expected a T5 encoder "
                 "as `transformers` saves it, such as flan-t5-xl"
             )
+        for part in sorted(folder.iterdir()):
+            if part.suffix in (".json", ".safetensors", ".bin", ".model"):
+                check_weights_file(part, holds_json=part.suffix == ".json")
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+            raise CheckpointError(
+                f"{folder} holds no tokenizer (tokenizer.json is missing); expected the whole "
+                "folder of flan-t5-xl, tokenizer and weights"
+            )
         transformers_logging.disable_progress_bar()  # it would tear the caller's own bars
         try:
             model = T5EncoderModel.from_pretrained(
@@ -64,9 +74,34 @@ class TextEncoder:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises many kinds; all mean the same here
             raise CheckpointError(
-                f"the text encoder in {folder} cannot be read: {error}"
+                f"the text encoder in {folder} cannot be read: {str(error).rstrip('. ')}. A file "
+                "may be damaged, or missing after a partial copy; copy the folder again"
             ) from error
+        check_finite(model.state_dict(), folder)
         return cls(model.eval().requires_grad_(False), tokenizer, max_tokens)
+
+    @staticmethod
+    def estimate_bytes(folder: str | Path) -> int:
+        """What the weights of the encoder in a folder take in float32; only its config is read.
+
+        Raises:
+            CheckpointError: there is no such folder, or no readable config.json.
+        """
+        settings_file = Path(folder) / "config.json"
+        check_weights_file(settings_file, holds_json=True)
+        settings = read_json(settings_file)
+        try:
+            width, hidden = settings["d_model"], settings["d_ff"]
+            inner = settings["num_heads"] * settings["d_kv"]
+            gated = settings.get("feed_forward_proj", "relu").startswith("gated")
+            matrices = 4 * width * inner + (3 if gated else 2) * width * hidden
+            weights = settings["vocab_size"] * width + settings["num_layers"] * matrices
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{settings_file} is not that of a T5 encoder ({error!r}); expected flan-t5-xl or "
+                "one like it"
+            ) from None
+        return 4 * weights
 
     def length(self, prompt: str) -> int:
         """Tokens of a prompt, the end of the sequence counted."""

@@ -1,6 +1,7 @@
 """Official files to a pipeline folder, and the pairs that are refused."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers import T5Config
 
 from base.errors import CheckpointError, ConfigError
 from commands import convert as command
+from infinity_backend import convert as module
+from infinity_backend import memory
 from infinity_backend.architecture import VAEConfig
 from infinity_backend.convert import OfficialFiles, convert, load_official
 from infinity_backend.pipeline import InfinityPipeline
@@ -161,6 +164,60 @@ def test_a_text_encoder_of_another_width(official: OfficialFiles, tmp_path: Path
     empty = OfficialFiles(official.transformer, official.vae, tmp_path / "none")
     with pytest.raises(CheckpointError, match="holds no text encoder"):
         load_official(empty)
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", LFS_POINTER, r"model\.safetensors .* is a Git-LFS pointer"),
+        ("tokenizer.json", b"<!DOCTYPE html>", r"tokenizer\.json .* is a web page"),
+        ("config.json", LFS_POINTER, r"config\.json .* is a Git-LFS pointer"),
+        ("config.json", b'{"d_model": 128}', "is not that of a T5 encoder.*d_ff"),
+        ("tokenizer.json", None, "holds no tokenizer"),
+        ("model.safetensors", None, "cannot be read.*copy the folder again"),
+    ],
+)
+def test_a_text_encoder_that_is_not_whole(
+    official: OfficialFiles, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(official.text_encoder, folder)
+    (folder / "README.md").write_text("<p>about</p>")  # what is not read is not looked at
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_official(OfficialFiles(official.transformer, official.vae, folder))
+
+
+def test_a_flipped_bit_in_the_text_encoder(official: OfficialFiles, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(official.text_encoder, folder)
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-4:] = np.float32("nan").tobytes()
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="encoder is damaged: .*not finite"):
+        load_official(OfficialFiles(official.transformer, official.vae, folder))
+
+
+def test_memory_is_told_before_any_weight_is_read(
+    official: OfficialFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "WORTH_A_LINE", 0.0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10)
+
+    def stop(*_: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "check_finite", stop)
+    with caplog.at_level(logging.INFO), pytest.raises(InterruptedError):
+        load_official(official)
+    assert "infinity_2b_reg.pth needs 0.0 GB of weights" in caplog.text
+    assert "for the text encoder" in caplog.text and "0.0 GB are free" in caplog.text
 
 
 def test_a_checkpoint_with_other_text_rows_and_flat_blocks(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The estimate is what a run really holds."""
 
+import json
+from pathlib import Path
+
 import torch
 
 from infinity_backend.architecture import InfinityConfig, VAEConfig
 from infinity_backend.config import PipelineConfig, PruningConfig
-from infinity_backend.memory import estimate_memory
+from infinity_backend.memory import estimate_memory, free_bytes
 from infinity_backend.schedule import official_schedule
-from tests.infinity_backend.tiny import requests, tiny_generator
+from infinity_backend.text_encoder import TextEncoder
+from tests.infinity_backend.tiny import requests, tiny_generator, tiny_text_encoder
 
 
 def size(tensor: torch.Tensor) -> int:
@@ -36,4 +40,23 @@ def test_2b_at_one_megapixel_fits_a_card_of_16_gb_in_bfloat16() -> None:
     config = PipelineConfig("2b", model, VAEConfig(32), schedule, rope_grid)
     narrow, wide = estimate_memory(config, torch.bfloat16), estimate_memory(config)
     assert narrow.weights + narrow.each_image < 12e9 < wide.weights + wide.each_image
+    with_encoder = narrow.weights + narrow.each_image + 4.9e9
+    assert with_encoder > 16e9  # so it stays elsewhere, or only its features are kept
     assert 4.4e9 < narrow.weights < 5.5e9 and "GB of weights" in str(narrow)
+
+
+def test_the_encoders_weights_are_counted_from_its_config(tmp_path: Path) -> None:
+    encoder = tiny_text_encoder(128)
+    encoder.model.config.save_pretrained(tmp_path)
+    exact = sum(size(p) for p in encoder.model.parameters())
+    assert 0.97 * exact < TextEncoder.estimate_bytes(tmp_path) <= exact
+    xl = {"d_model": 2048, "d_ff": 5120, "num_heads": 32, "d_kv": 64, "num_layers": 24}
+    settings = xl | {"vocab_size": 32128, "feed_forward_proj": "gated-gelu"}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert 4.8e9 < TextEncoder.estimate_bytes(tmp_path) < 5.0e9
+
+
+def test_free_memory_is_told_where_the_system_tells() -> None:
+    free = free_bytes("cpu")
+    assert free is None or free > 1e6
+    assert free_bytes("meta") is None
