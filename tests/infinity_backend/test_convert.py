@@ -200,7 +200,7 @@ def test_a_flipped_bit_in_the_text_encoder(official: OfficialFiles, tmp_path: Pa
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-4:] = np.float32("nan").tobytes()
     (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match="encoder is damaged: .*not finite"):
+    with pytest.raises(CheckpointError, match=r"encoder is damaged: .*not finite"):
         load_official(OfficialFiles(official.transformer, official.vae, folder))
 
 
