@@ -42,7 +42,10 @@ def make_parser() -> ArgumentParser:
         "--methods", type=dict[str, list[str]], default={}, help="controllers, by name of method"
     )
     parser.add_argument(
-        "--policies", type=dict[str, str], default={}, help="run folders, by name of method"
+        "--policies",
+        type=dict[str, str | list[str]],
+        default={},
+        help="run folders, by name of method; several are trainings of one method",
     )
     parser.add_argument(
         "--weights",
@@ -99,23 +102,29 @@ def main(args: Sequence[str] | None = None) -> int:
     fixed: dict[str, Measured] = {}
     for name, texts in options.methods.items():
         fixed[name] = bench.measure(name, _controllers(texts, generator, bench.requests[0]))
-    policies: dict[str, Measured] = {}
-    for name, folder in options.policies.items():
-        points = _policy_points(folder, options.weights, generator)
-        policies[name] = bench.measure(name, points)
+    policies: dict[str, list[Measured]] = {}
+    for name, given in options.policies.items():
+        folders = [given] if isinstance(given, str) else given
+        points = [_policy_points(folder, options.weights, generator) for folder in folders]
+        policies[name] = [bench.measure(name, each) for each in points]
 
-    fronts = [
-        mix,
-        best_static(training, schedules),
-        bound,
-        *(measured.front for measured in (*policies.values(), *fixed.values())),
-    ]
+    fronts = {
+        mix.name: [mix],
+        "best static": [best_static(training, schedules)],
+        bound.name: [bound],
+        **{name: [measured.front for measured in several] for name, several in policies.items()},
+        **{name: [measured.front] for name, measured in fixed.items()},
+    }
     summaries = {
-        front.name: summarise_front(front, mix, bound, options.budgets, weights) for front in fronts
+        name: summarise_front(several, mix, bound, options.budgets, weights)
+        for name, several in fronts.items()
     }
     swaps = {
-        name: swap_test(bench, measured, options.swap_tolerance, options.resamples, options.seed)
-        for name, measured in policies.items()
+        name: [
+            swap_test(bench, each, options.swap_tolerance, options.resamples, options.seed)
+            for each in several
+        ]
+        for name, several in policies.items()
     }
     result = {
         "generator": options.generator,
@@ -134,9 +143,9 @@ def main(args: Sequence[str] | None = None) -> int:
     write_json(out / "comparison.json", result)
     rows = table_of_points(summaries)
     write_atomic(out / "points.csv", lambda target: rows.to_csv(target, index=False))
-    curves = [mix, bound, *(measured.front for measured in policies.values())]
+    curves = [fronts[name] for name in (bound.name, *policies)]
     lone = [measured.front for measured in fixed.values()]
-    draw_fronts(curves, lone, mix.primary, weights, out / "front.png")
+    draw_fronts(mix, curves, lone, mix.primary, weights, out / "front.png")
     _show(summaries, swaps, mix.primary)
     print(f"table, points and picture: {out}")
     return 0
@@ -213,7 +222,7 @@ def _show(summaries: dict[str, Any], swaps: dict[str, Any], figure: str) -> None
         share = summary["points"][0][f"{figure}_recovered"] if lone else found["recovered"]
         shown.add_row(name, *cells, _cell(found["hypervolume"]), _percent(share))
     console.print(shown)
-    for name, swap in swaps.items():
+    for name, swap in [(name, swap) for name, several in swaps.items() for swap in several]:
         total = swap["all_points"]
         console.print(
             f"swap test of {name}: {figure} changes by {_cell(total['difference'])} "

@@ -1,9 +1,12 @@
 """Methods against the best mix of fixed schedules and against the oracle: the numbers.
 
-Glossary: N requests, P points of a front, Q budgets, R resamples.
+A method that is learned has a front for each of its trainings; what is said of it is the mean over
+them, and its intervals hold what other prompts and other trainings would have given.
+
+Glossary: N requests, P points of a front, Q budgets, R resamples, S trainings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,28 +14,66 @@ import pandas as pd
 
 from eval.front import Front, at_budgets, hypervolume, interval
 
+Measure = Callable[[Front, np.ndarray | None], np.ndarray]  # with weights, [R, ...]
+
+
+def over_trainings(
+    fronts: Sequence[Front], measure: Measure, weights: np.ndarray, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of a measure over trainings, [...], and resampled, [R, ...].
+
+    Args:
+        fronts: S, one a training.
+        measure: what is measured, of a front and weights of requests.
+        weights: [R, N] resamples of the requests; each draws S of the trainings as well.
+        seed: of these draws.
+    """
+    one = np.mean([measure(front, None) for front in fronts], axis=0)
+    each = np.stack([measure(front, weights) for front in fronts])  # [S, R, ...]
+    trainings, resamples = each.shape[:2]
+    drawn = np.random.default_rng(seed).integers(trainings, size=(trainings, resamples))
+    return one, each[drawn, np.arange(resamples)].mean(axis=0)
+
 
 def summarise_front(
-    front: Front, mix: Front, oracle: Front, budgets: Sequence[float], weights: np.ndarray
+    fronts: Sequence[Front],
+    mix: Front,
+    oracle: Front,
+    budgets: Sequence[float],
+    weights: np.ndarray,
 ) -> dict[str, Any]:
     """One method, for each figure.
 
     Args:
-        front: of the method.
+        fronts: of the method, one for each training; of a method that is not learned, one.
         mix: best random mix of fixed schedules, on the same requests.
         oracle: the bound, on the same requests.
         budgets: [Q] shares of the full cost at which the methods are compared.
         weights: [R, N] resamples of the requests.
 
     Returns:
-        `points` (compute, each figure, and against the mix at the same compute), `budgets` (the
-        same at given budgets), `hypervolume`, and `recovered`: the share of the gap between mix
-        and oracle, over all budgets that the three reach. Each with its 95 % interval.
+        `trainings`, `points` (compute, each figure, and against the mix at the same compute),
+        `budgets` (the same at given budgets), `hypervolume`, and `recovered`: the share of the gap
+        between mix and oracle, over all budgets that the three reach. Each with its 95 % interval.
     """
-    summary: dict[str, Any] = {"points": _points(front, mix, oracle, weights)}
-    for figure in front.figures:
-        one = [at_budgets(each, figure, budgets) for each in (front, mix, oracle)]  # [Q] each
-        many = [at_budgets(each, figure, budgets, weights) for each in (front, mix, oracle)]
+    points = [
+        {"training": number, **point}
+        for number, front in enumerate(fronts)
+        for point in _points(front, mix, oracle, weights)
+    ]
+    summary: dict[str, Any] = {"trainings": len(fronts), "points": points}
+    for figure in mix.figures:
+
+        def budget_values(
+            front: Front, resamples: np.ndarray | None, figure: str = figure
+        ) -> np.ndarray:
+            return at_budgets(front, figure, budgets, resamples)
+
+        def volume(front: Front, resamples: np.ndarray | None, figure: str = figure) -> np.ndarray:
+            return hypervolume(front, figure, resamples)
+
+        several = (fronts, [mix], [oracle])
+        one, many = zip(*(over_trainings(f, budget_values, weights) for f in several), strict=True)
         # A resample may just miss the cheapest budget: what counts is what all of them reach.
         reached = np.isfinite(np.concatenate([np.stack(one)[:, None], many], axis=1))
         reached = reached.all(axis=(0, 1))  # [Q]
@@ -49,9 +90,10 @@ def summarise_front(
             }
             for place, budget in enumerate(budgets)
         ]
+        mean_volume, volumes = over_trainings(fronts, volume, weights)
         summary[figure] = {
-            "hypervolume": float(hypervolume(front, figure)),
-            "hypervolume_ci95": interval(hypervolume(front, figure, weights)),
+            "hypervolume": float(mean_volume),
+            "hypervolume_ci95": interval(volumes),
             "budgets": rows,
             "recovered": _share(*(values[reached].sum() for values in one)),
             "recovered_ci95": interval(

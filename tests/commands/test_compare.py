@@ -8,6 +8,8 @@ import pytest
 from base.errors import ConfigError
 from commands import compare, train
 
+METHODS = {"all": ["none"], "half": ["schedule:tail=[0.5,0.5]"], "random": ["random:1"]}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -39,8 +41,8 @@ def run_compare(folder, out, **changes):
         "prompts": str(folder / "test.json"),
         "training_prompts": str(folder / "train.json"),
         "num_stages": 3,
-        "methods": {"all": ["none"], "half": ["schedule:tail=[0.5,0.5]"], "random": ["random:1"]},
-        "policies": {"PPO": str(folder / "run")},
+        "methods": METHODS,
+        "policies": {"PPO": str(folder / "run"), "two": [str(folder / "run")] * 2},
         "weights": [0.1, 0.3, 0.9],
         "resamples": 100,
         "swap_tolerance": 0.5,  # the few decisions of the toy differ much in cost
@@ -55,7 +57,16 @@ def test_all_methods_on_the_same_requests(folder, capsys):
     assert run_compare(folder, out) == 0
     result = json.loads((out / "comparison.json").read_text())
     methods = result["methods"]
-    assert list(methods) == ["best mix", "best static", "oracle", "PPO", "all", "half", "random"]
+    assert list(methods) == [
+        "best mix",
+        "best static",
+        "oracle",
+        "PPO",
+        "two",
+        "all",
+        "half",
+        "random",
+    ]
     assert methods["all"]["points"][0]["compute"] == 1
     assert methods["all"]["points"][0]["ssim"] == 1
     assert [p["point"] for p in methods["PPO"]["points"]] == ["w=0.1", "w=0.3"]
@@ -68,7 +79,9 @@ def test_all_methods_on_the_same_requests(folder, capsys):
     points = pd.read_csv(out / "points.csv")
     assert set(points["method"]) == set(methods)
     assert (out / "front.png").read_bytes().startswith(b"\x89PNG")
-    swap = result["swap_test"]["PPO"]["all_points"]
+    assert methods["two"]["trainings"] == 2  # the same one twice: nothing changes but the count
+    assert methods["two"]["ssim"] == methods["PPO"]["ssim"]
+    swap = result["swap_test"]["PPO"][0]["all_points"]
     assert swap["requests"] > 0
     assert abs(swap["compute_difference"]) < 0.5
     assert "swap test of PPO" in capsys.readouterr().out
