@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 import prunegym
 from base.errors import ConfigError, DataError
-from commands.fourm import TASK_SETTINGS, main, read_settings
+from commands.fourm import main
+from commands.fourm_settings import TASK_SETTINGS, read_settings
 from fourm_backend.config import ModelConfig
 from fourm_backend.datasets import boxes_text, open_dataset
 from fourm_backend.modalities import REGISTRY
@@ -155,6 +156,7 @@ def test_nothing_given_at_all(files: dict[str, Path], tmp_path: Path) -> None:
     [
         (["--surprise", "1"], "surprise"),
         (["--num_variations", "two"], "num_variations"),
+        (["--num_variations", "null"], "num_variations"),
         (["--temps", "hot"], "temps"),
         (["--model", "null"], "model is missing"),
         (["--text_tok_path", "null"], "text_tok_path"),
