@@ -13,7 +13,6 @@ from envs.final_fidelity import Scorer, final_fidelity
 from envs.generator import Generator
 from envs.prices import LatencyTable
 from envs.references import ReferenceCache
-from envs.reward import REWARDS
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ def evaluate_controller(
     requests: Sequence[Any],
     reference_cache: ReferenceCache,
     preference: float,
-    reward: str = "pareto",
     batch_size: int = 16,
     scorers: Sequence[Scorer] = (),
     latency_table: LatencyTable | None = None,
+    cost: str = "flops",
 ) -> Evaluation:
     """Generate the requests and compare with their references.
 
@@ -63,10 +62,10 @@ def evaluate_controller(
         requests: N held-out requests.
         reference_cache: has or makes the references.
         preference: the weight of the return, from 0 (fidelity) to 1 (compute).
-        reward: name in `envs.reward.REWARDS`.
         batch_size: how many are generated together.
         scorers: further figures, for images.
         latency_table: gives `latency_saved_ms`.
+        cost: what the return counts, `flops` or `latency`.
     """
     references = reference_cache.get(generator, requests)
     results = list(run_controller(generator, controller, requests, batch_size))
@@ -74,41 +73,34 @@ def evaluate_controller(
     labels = [request.label for request in requests]
     figures = final_fidelity(generator, outputs, references, scorers, labels)
     primary = next(iter(figures.values()))
+    saved = np.array([_saved_by_decisions(generator, result) for result in results])
+    milliseconds: dict[str, np.ndarray] = {}
+    if latency_table is not None:
+        pairs = np.array([_saved_ms(generator, latency_table, controller, r) for r in results])
+        milliseconds["latency_saved_ms"] = pairs[:, 0]
+        if cost == "latency":
+            saved = pairs[:, 0] / pairs[:, 1]
     columns = {
-        "return": np.array(
-            [
-                _return(reward, preference, generator.stages(result.request), result, float(score))
-                for result, score in zip(results, primary, strict=True)
-            ]
-        ),
+        "return": preference * saved + (1 - preference) * primary,
         "saved": np.array([result.saved for result in results]),
         **figures,
+        **milliseconds,
     }
-    if latency_table is not None:
-        columns["latency_saved_ms"] = np.array(
-            [_saved_ms(generator, latency_table, controller, result) for result in results]
-        )
     return Evaluation(tuple(results), tuple(references), columns)
 
 
-def _return(
-    reward: str, preference: float, stages: Sequence[Any], result: Result, score: float
-) -> float:
-    """The sum of what the environment would have paid, the controller's own compute left out."""
-    full = np.array([stage.cost_flops for stage in stages])
-    saved = (full - np.array(result.stage_costs_flops)) / result.full_cost_flops
-    score_at_end = np.zeros(len(saved))
-    score_at_end[-1] = score
-    return float(REWARDS[reward](np.full(len(saved), preference), saved, score_at_end).sum())
+def _saved_by_decisions(generator: Generator, result: Result) -> float:
+    """The share of the full cost that the environment would have paid for saving."""
+    full = sum(stage.cost_flops for stage in generator.stages(result.request))
+    return (full - sum(result.stage_costs_flops)) / result.full_cost_flops
 
 
 def _saved_ms(
     generator: Generator, table: LatencyTable, controller: Controller, result: Result
-) -> float:
-    """Milliseconds less than with nothing pruned; the time of a policy itself is counted."""
+) -> tuple[float, float]:
+    """Milliseconds less than with nothing pruned, and those; a policy's own time is counted."""
     full: list[Decision] = [generator.decision_space.complete({})] * len(result.decisions)
     decides = controller.flops_per_decision > 0
     asked = len(result.decisions) - controller.first_controlled_stage if decides else 0
-    return table.latency_ms(result.request, full) - table.latency_ms(
-        result.request, result.decisions, asked
-    )
+    full_ms = table.latency_ms(result.request, full)
+    return full_ms - table.latency_ms(result.request, result.decisions, asked), full_ms

@@ -1,13 +1,14 @@
 """A trained policy as a controller."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
-from stable_baselines3.common.policies import ActorCriticPolicy
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import nn
 
 from agents.controllers import Situation
-from agents.policy_file import PolicyDefinition, load_policy
+from agents.policy_file import Policy, PolicyDefinition, load_policy
 from agents.run_folder import POLICY_FOLDERS
 from base.decisions import Decision
 from base.errors import CheckpointError, ConfigError
@@ -36,7 +37,7 @@ class PolicyController:
         self,
         name: str,
         identity: str,
-        policy: ActorCriticPolicy,
+        policy: Policy,
         definition: PolicyDefinition,
         generator: Generator,
         preference: float | None = None,
@@ -46,6 +47,7 @@ class PolicyController:
         self.policy = policy
         self.first_controlled_stage = definition.first_controlled_stage
         self.flops_per_decision = count_actor_flops(policy)
+        self._generator = generator
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
         low, high = float(np.min(definition.preference)), float(np.max(definition.preference))
@@ -57,11 +59,22 @@ class PolicyController:
             )
         self.preference = between(low, high, 0.5) if preference is None else preference
 
+    def at(self, preference: float) -> "PolicyController":
+        """The same policy, shown another weight of its range."""
+        other = copy.copy(self)
+        other.preference = preference
+        other.identity = f"{self.identity} at {preference!r}"
+        return other
+
     def decide(self, situation: Situation) -> list[Decision]:
         """Ask the policy once for all rows."""
         observation = situation.observe()
         observation[:, -2:] = preference_columns(self.preference)
-        actions, _ = self.policy.predict(observation, deterministic=True)
+        if isinstance(self.policy, MaskableActorCriticPolicy):
+            allowed = self._generator.allowed(situation.state, self._encoding.menu)
+            actions, _ = self.policy.predict(observation, deterministic=True, action_masks=allowed)
+        else:
+            actions, _ = self.policy.predict(observation, deterministic=True)
         labels = [request.label for request in situation.requests]
         return list(self._encoding.decode(actions, labels, situation.stage))
 
@@ -93,7 +106,7 @@ def load_policy_controller(
     return PolicyController(name, identity, policy, definition, generator, preference)
 
 
-def count_actor_flops(policy: ActorCriticPolicy) -> float:
+def count_actor_flops(policy: Policy) -> float:
     """FLOPs of one decision (multiply-add = 2): the critic is not needed to decide."""
     layers = [*policy.mlp_extractor.policy_net.modules(), policy.action_net]
     return float(

@@ -5,12 +5,13 @@ with, on the generator that it was trained on; all of that is in the file, and c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.standardised_input import StandardisedInput
@@ -19,6 +20,8 @@ from base.errors import CheckpointError, ConfigError
 from envs.actions import ActionEncoding, action_encoding
 from envs.generator import Generator
 from envs.observation import VectorObservation
+
+Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
 
 FORMAT = 2
 NAME = "policy"
@@ -37,6 +40,7 @@ class PolicyDefinition:
         first_controlled_stage: stages before it are computed in full.
         preference: the weight between compute and fidelity, or the range that it was trained for.
         net_arch: widths of the hidden layers, of the actor and of the critic alike.
+        masked: whether it was trained to choose among allowed actions only, and must be told them.
     """
 
     fingerprint: str
@@ -47,6 +51,7 @@ class PolicyDefinition:
     first_controlled_stage: int
     preference: float | tuple[float, float]
     net_arch: tuple[int, ...]
+    masked: bool = False
 
     def encoding(self, generator: Generator) -> ActionEncoding:
         """Return how actions of this policy are read."""
@@ -54,18 +59,14 @@ class PolicyDefinition:
         return action_encoding(generator.decision_space, self.action_mode, menu)
 
 
-def save_policy(
-    folder: str | Path, policy: ActorCriticPolicy, definition: PolicyDefinition
-) -> Path:
+def save_policy(folder: str | Path, policy: Policy, definition: PolicyDefinition) -> Path:
     """Write the policy into `folder`; return the path of its `policy.json`."""
     versions = {name: version(name) for name in ("stable-baselines3", "gymnasium", "torch")}
     record = {"format": FORMAT, **asdict(definition), "versions": versions}
     return write_tensor_record(folder, NAME, policy.state_dict(), record)
 
 
-def load_policy(
-    folder: str | Path, generator: Generator
-) -> tuple[ActorCriticPolicy, PolicyDefinition, str]:
+def load_policy(folder: str | Path, generator: Generator) -> tuple[Policy, PolicyDefinition, str]:
     """Read a policy for this generator. No code in the files is run.
 
     Args:
@@ -84,7 +85,8 @@ def load_policy(
     definition = _read_definition(path, record)
     _check_fits(path, definition, generator)
     try:
-        policy = ActorCriticPolicy(
+        kind = MaskableActorCriticPolicy if definition.masked else ActorCriticPolicy
+        policy: Policy = kind(
             VectorObservation(generator).space,
             definition.encoding(generator).space,
             lr_schedule=lambda _: 0.0,
@@ -105,14 +107,16 @@ def _read_definition(path: Path, record: Mapping[str, Any]) -> PolicyDefinition:
         raise CheckpointError(
             f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}"
         )
-    missing = [field.name for field in fields(PolicyDefinition) if field.name not in record]
+    needed = [field.name for field in fields(PolicyDefinition) if field.default is MISSING]
+    missing = [name for name in needed if name not in record]
     if missing:
         raise CheckpointError(f"{path} lacks {missing}; it is not a policy of prunegym")
 
     def plain(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    return PolicyDefinition(**{f.name: plain(record[f.name]) for f in fields(PolicyDefinition)})
+    known = [field.name for field in fields(PolicyDefinition) if field.name in record]
+    return PolicyDefinition(**{name: plain(record[name]) for name in known})
 
 
 def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) -> None:

@@ -10,31 +10,27 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from stable_baselines3 import PPO
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
+from agents.constraint import Constraint
 from agents.evaluation import evaluate_controller
 from agents.interruption import StopRequest
-from agents.parse_controller import parse_controller
 from agents.policy_controller import PolicyController
 from agents.policy_file import PolicyDefinition, save_policy
+from agents.ppo_model import define_policy, learned_rewards, make_model, standardise_input
 from agents.ppo_settings import TrainSettings
-from agents.relative_return import Earned, RelativeReturn, earned_by, earned_in_table
 from agents.run_folder import locked, start_or_resume
-from agents.standardised_input import StandardisedInput, observe_random_actions
 from agents.tensorboard import make_logger
 from agents.training_log import RolloutRecorder, log_evaluation, log_rollout
 from agents.training_state import load_training_state, save_training_state
 from base.files import write_json
 from envs.final_fidelity import Scorer
 from envs.generator import Generator
+from envs.prefixes import PrefixCache
 from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
@@ -86,6 +82,8 @@ def train(
     scorers: Sequence[Scorer] = (),
     latency_table: LatencyTable | None = None,
     reference_cache: ReferenceCache | None = None,
+    prefix_cache: PrefixCache | None = None,
+    environment_scorers: Sequence[Scorer] = (),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainResult:
     """Train, evaluate and save.
@@ -101,6 +99,8 @@ def train(
         latency_table: for figures in milliseconds.
         reference_cache: where references are kept; by default in `run_dir`. They must outlive a
             kill: made again in another batch, a bit of one may fall the other way.
+        prefix_cache: where states before the first decision are kept; by default in memory.
+        environment_scorers: further figures at every episode, for rewards that read them.
         on_progress: called after each rollout.
 
     Raises:
@@ -118,23 +118,19 @@ def train(
             requests,
             settings.ppo.num_envs,
             reference_cache=cache,
+            prefix_cache=prefix_cache,
             latency_table=latency_table,
+            scorers=environment_scorers,
+            fidelity=settings.constraint.figure if settings.constraint else None,
             **vars(settings.environment),
         )
-        learned_from: VecEnv = env
-        if settings.ppo.relative_to or settings.ppo.in_compute:
-            earned = _earned(settings.ppo.relative_to, generator, requests, cache)
-            learned_from = RelativeReturn(env, earned, settings.ppo.in_compute)
-        model = _make_model(learned_from, generator, settings)
-        definition = _define_policy(env, generator, settings)
-        controllers = [
-            PolicyController("policy", "in training", model.policy, definition, generator, weight)
-            for weight in settings.evaluation_weights()
-        ]
+        constraint = _constraint(settings, environment_scorers)
+        learned_from = learned_rewards(env, generator, requests, settings, cache)
+        model = make_model(learned_from, generator, settings)
         recorder = RolloutRecorder()
         total_steps = settings.num_rollouts() * model.n_steps * env.num_envs
         if not resume:
-            _standardise_input(model, env, settings)
+            standardise_input(model, env, settings)
         env.seed(settings.seed)
         _, callback = model._setup_learn(total_steps, recorder)
 
@@ -143,38 +139,50 @@ def train(
             saved = load_training_state(run_dir, model)
             rollouts, episodes = saved["rollouts"], saved["episodes"]
             evaluations = saved["evaluations"]
+            if constraint is not None:
+                constraint.price = saved["price"]
         model.set_logger(make_logger(run_dir / "tensorboard", model.num_timesteps))
 
+        def definition() -> PolicyDefinition:
+            found = define_policy(env, generator, settings)
+            return replace(found, preference=constraint.preference) if constraint else found
+
         def evaluate() -> None:
+            weights = (constraint.preference,) if constraint else settings.evaluation_weights()
             found = [
                 evaluate_controller(
                     generator,
-                    controller,
+                    PolicyController("", "", model.policy, definition(), generator, weight),
                     evaluation_requests,
                     cache,
-                    controller.preference,
+                    weight,
                     batch_size=env.num_envs,
                     scorers=scorers,
                     latency_table=latency_table,
+                    cost=settings.environment.cost,
                 )
-                for controller in controllers
+                for weight in weights
             ]
             evaluation = found[len(found) // 2]
             # One policy serves all weights of its range: the best one is so on average.
             returns = np.array([each.means["return"] for each in found])
             if settings.ppo.in_compute:
-                returns /= [controller.preference for controller in controllers]
-            score = float(returns.mean())
+                returns /= weights
+            score = constraint.score(evaluation.means) if constraint else float(returns.mean())
             best_before = max((entry["return"] for entry in evaluations), default=-math.inf)
             evaluations.append({"steps": model.num_timesteps, **evaluation.means, "return": score})
+            if constraint is not None:
+                evaluations[-1]["preference"] = constraint.preference
             if score > best_before:
-                save_policy(run_dir / "best", model.policy, definition)
+                save_policy(run_dir / "best", model.policy, definition())
             write_json(run_dir / "evaluations.json", evaluations)
             log_evaluation(model.logger, evaluation)
 
         def save() -> None:
-            save_policy(run_dir / "last", model.policy, definition)
+            save_policy(run_dir / "last", model.policy, definition())
             state = {"rollouts": rollouts, "episodes": episodes, "evaluations": evaluations}
+            if constraint is not None:
+                state["price"] = constraint.price
             save_training_state(run_dir, model, state)
 
         if not resume:
@@ -183,6 +191,8 @@ def train(
             save()
         while rollouts < settings.num_rollouts() and not stop.requested:
             began = time.perf_counter()
+            if constraint is not None:
+                env.core.order.set_preference(constraint.preference)
             model.collect_rollouts(learned_from, callback, model.rollout_buffer, model.n_steps)
             model._update_current_progress_remaining(model.num_timesteps, total_steps)
             model.train()
@@ -190,6 +200,9 @@ def train(
             episodes += len(recorder.summaries)
             rate = model.n_steps * env.num_envs / (time.perf_counter() - began)
             log_rollout(model.logger, recorder, rate)
+            if constraint is not None:
+                constraint.learn(recorder.means()[constraint.options.figure])
+                model.logger.record("rollout/preference", constraint.preference)
             last = rollouts == settings.num_rollouts()
             if last or rollouts % settings.evaluate_every == 0:
                 evaluate()
@@ -206,6 +219,14 @@ def train(
         return TrainResult(finished, model.num_timesteps, episodes, evaluations)
 
 
+def _constraint(settings: TrainSettings, scorers: Sequence[Scorer]) -> Constraint | None:
+    """The constraint to begin with, if there is one."""
+    if settings.constraint is None:
+        return None
+    falling = {scorer.name for scorer in scorers if not scorer.higher_is_better}
+    return Constraint(settings.constraint, settings.constraint.figure in falling)
+
+
 def _warn_if_not_held_out(requests: Sequence[Any], evaluation_requests: Sequence[Any]) -> None:
     common = {request.label for request in requests} & {r.label for r in evaluation_requests}
     if common:
@@ -214,67 +235,6 @@ def _warn_if_not_held_out(requests: Sequence[Any], evaluation_requests: Sequence
             len(common),
             min(common),
         )
-
-
-def _make_model(env: VecEnv, generator: Generator, settings: TrainSettings) -> PPO:
-    ppo = settings.ppo
-    steps_per_episode = generator.max_stages - settings.environment.first_controlled_stage
-    return PPO(
-        "MlpPolicy",
-        env,
-        n_steps=ppo.rollout_episodes * steps_per_episode,
-        batch_size=ppo.batch_size,
-        n_epochs=ppo.num_epochs,
-        learning_rate=LinearSchedule(ppo.learning_rate, 0.0, 1.0),
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.entropy_coefficient,
-        vf_coef=ppo.value_coefficient,
-        max_grad_norm=ppo.max_gradient_norm,
-        policy_kwargs={
-            "net_arch": list(ppo.net_arch),
-            "features_extractor_class": StandardisedInput,
-            "optimizer_class": torch.optim.AdamW,
-            "optimizer_kwargs": {"weight_decay": ppo.weight_decay, "eps": 1e-5},
-        },
-        seed=settings.seed,
-        device="cpu",  # the policy is tiny; and resuming is exact only there
-    )
-
-
-def _earned(
-    fixed: str | list[str] | None, generator: Generator, requests: Sequence[Any], cache: Any
-) -> Earned | None:
-    """What the controllers that returns are relative to earn."""
-    if fixed == "table":
-        return earned_in_table(generator, requests)
-    names = [fixed] if isinstance(fixed, str) else fixed or []
-    controllers = [parse_controller(name, generator, requests[0]) for name in names]
-    return earned_by(controllers, generator, requests, cache) if controllers else None
-
-
-def _standardise_input(model: PPO, env: PruningVecEnv, settings: TrainSettings) -> None:
-    """Measure how large each column of the observation is, before the first rollout."""
-    episodes = settings.ppo.num_envs * settings.ppo.rollout_episodes
-    extractor = model.policy.features_extractor
-    assert isinstance(extractor, StandardisedInput)
-    extractor.measure(observe_random_actions(env, episodes, settings.seed))
-
-
-def _define_policy(
-    env: PruningVecEnv, generator: Generator, settings: TrainSettings
-) -> PolicyDefinition:
-    return PolicyDefinition(
-        fingerprint=generator.fingerprint,
-        num_stages=generator.max_stages,
-        observation=env.core.observation.names,
-        action_mode=settings.environment.action_mode,
-        menu=env.core.actions.menu,
-        first_controlled_stage=settings.environment.first_controlled_stage,
-        preference=settings.environment.preference,
-        net_arch=settings.ppo.net_arch,
-    )
 
 
 def _identity(

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from agents.constraint import ConstraintOptions
 from base.errors import ConfigError
 from envs.preference import between
 
@@ -18,6 +19,8 @@ class EnvironmentOptions:
         menu: the decisions of `discrete`; by default the generator's own.
         first_controlled_stage: stages before it are computed in full.
         fresh_seeds: a new seed in every episode, which costs a new reference each.
+        reward: `pareto`, or the predecessor's `v1`, `v2` or `v3`. Evaluations count by `pareto`.
+        cost: `flops`, or `latency`: milliseconds by the latency table.
     """
 
     preference: float | tuple[float, float] = 0.5
@@ -25,6 +28,8 @@ class EnvironmentOptions:
     menu: list[dict[str, Any]] | None = None
     first_controlled_stage: int = 1
     fresh_seeds: bool = False
+    reward: str = "pareto"
+    cost: str = "flops"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class PPOSettings:
         in_compute: while learning, count returns in shares of compute, so that mistakes weigh
             alike at all weights of a range. For both see `agents/relative_return.py`.
         weight_decay: of the optimizer (AdamW), against learning requests by heart.
+        masked: never draw an action that is not allowed (MaskablePPO of sb3-contrib), instead of
+            having it replaced; worth it where decisions forbid later ones, as dropped guidance.
     """
 
     total_episodes: int = 3000
@@ -69,6 +76,7 @@ class PPOSettings:
     relative_to: str | list[str] | None = None
     in_compute: bool = False
     weight_decay: float = 0.0
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class TrainSettings:
         seed: of weights, actions and the order of requests.
         evaluate_every: rollouts between two evaluations.
         checkpoint_every: rollouts between two checkpoints.
+        constraint: keep a figure at a level and learn the weight, instead of giving it.
     """
 
     environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
@@ -88,6 +97,7 @@ class TrainSettings:
     seed: int = 0
     evaluate_every: int = 10
     checkpoint_every: int = 1
+    constraint: ConstraintOptions | None = None
 
     def __post_init__(self) -> None:
         counts = {
@@ -105,6 +115,19 @@ class TrainSettings:
             raise ConfigError(
                 "ppo.relative_to runs its schedule once per request, and environment.fresh_seeds "
                 "makes a new request of every episode; set one of the two"
+            )
+        if self.ppo.relative_to and (self.environment.reward, self.environment.cost) != (
+            "pareto",
+            "flops",
+        ):
+            raise ConfigError(
+                "ppo.relative_to goes with environment.reward 'pareto' and cost 'flops'; here they "
+                f"are {self.environment.reward!r} and {self.environment.cost!r}"
+            )
+        if self.constraint and self.environment.reward != "pareto":
+            raise ConfigError(
+                "a constraint goes with environment.reward 'pareto'; this one is "
+                f"{self.environment.reward!r}"
             )
         if self.ppo.batch_size < 2:
             raise ConfigError(f"ppo.batch_size is {self.ppo.batch_size}; expected 2 or more")

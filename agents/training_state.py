@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 
+from agents.ppo_model import Learner
 from agents.tensor_record import read_tensor_record, write_tensor_record
 from base.errors import CheckpointError
 from envs.sb3_vec_env import PruningVecEnv
@@ -21,7 +21,7 @@ FORMAT = 1
 NAME = "checkpoint"
 
 
-def save_training_state(folder: Path, model: PPO, progress: dict[str, Any]) -> None:
+def save_training_state(folder: Path, model: Learner, progress: dict[str, Any]) -> None:
     """Write the state of `model` between two rollouts; the previous one is kept beside it.
 
     Args:
@@ -61,7 +61,7 @@ def save_training_state(folder: Path, model: PPO, progress: dict[str, Any]) -> N
     write_tensor_record(folder, NAME, tensors, record, keep_previous=True)
 
 
-def _batched_env(model: PPO) -> PruningVecEnv:
+def _batched_env(model: Learner) -> PruningVecEnv:
     """The environment below whatever wraps it."""
     assert model.env is not None
     env = model.env.unwrapped
@@ -69,7 +69,7 @@ def _batched_env(model: PPO) -> PruningVecEnv:
     return env
 
 
-def load_training_state(folder: Path, model: PPO) -> dict[str, Any]:
+def load_training_state(folder: Path, model: Learner) -> dict[str, Any]:
     """Bring `model`, made with the same settings, to the saved state; return `progress`.
 
     Raises:

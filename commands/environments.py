@@ -79,9 +79,9 @@ def complete_settings(generator: Generator, settings: dict[str, Any]) -> dict[st
     settings = dict(settings)
     if settings.get("reference_cache") is None:
         settings["reference_cache"] = ReferenceCache(cache_folder() / "references")
-    scorers = settings.get("scorers") or _FIGURES.get(settings.get("reward", ""), ())
+    scorers = settings.get("scorers") or REWARD_FIGURES.get(settings.get("reward", ""), ())
     if scorers and isinstance(scorers[0], str):
-        settings["scorers"] = _named_scorers(scorers)
+        settings["scorers"] = named_scorers(scorers)
     if isinstance(settings.get("latency_table"), (str, Path)):
         from agents.latency import LatencyTable
 
@@ -90,10 +90,17 @@ def complete_settings(generator: Generator, settings: dict[str, Any]) -> dict[st
 
 
 # LPIPS through VGG, as in the predecessor's training.
-_FIGURES = {"v1": ("ms_ssim", "lpips"), "v2": ("ms_ssim", "lpips"), "v3": ("dreamsim",)}
+REWARD_FIGURES = {"v1": ("ms_ssim", "lpips"), "v2": ("ms_ssim", "lpips"), "v3": ("dreamsim",)}
 
 
-def _named_scorers(names: Sequence[str]) -> list[Any]:
+def named_scorers(names: Sequence[str]) -> list[Any]:
+    """Figures that rewards are made of, by name.
+
+    Raises:
+        ConfigError: one cannot be computed here.
+    """
+    if not names:
+        return []
     from eval.metrics.registry import MetricSettings, make_metrics
 
     found, not_computed = make_metrics(names, MetricSettings(lpips_net="vgg"))

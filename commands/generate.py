@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from agents.prompts import PromptRecord, prompts_from_texts
 from base.errors import ConfigError
+from commands.preference import add_preference_arguments, controller_text
 from commands.wiring import choose_device, load_generator, load_prompts, make_requests
 from infinity_backend.positive_prompt import SUFFIX, add_positive_suffix
 
@@ -24,6 +25,7 @@ def make_parser() -> ArgumentParser:
     """Return the options of the command."""
     parser = ArgumentParser(prog="prunegym generate", description=__doc__)
     parser.add_argument("--controller", type=str, required=True, help=CONTROLLERS)
+    add_preference_arguments(parser)
     parser.add_argument(
         "--prompts", type=str | None, default=None, help=".txt, .json, .jsonl or scenes:test:64"
     )
@@ -90,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if not shows_pictures(generator):
         raise ConfigError(f"generate writes images; this generator makes {generator.output_kind}")
     controller = parse_controller(
-        options.controller, generator, make_requests(generator, prompts[:1])[0]
+        controller_text(options, generator), generator, make_requests(generator, prompts[:1])[0]
     )
     out = Path(options.out)
     if options.intermediates:

@@ -4,10 +4,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from agents.constraint import ConstraintOptions
 from agents.ppo_settings import EnvironmentOptions, PPOSettings, TrainSettings
+from commands.environments import REWARD_FIGURES, named_scorers
 from commands.wiring import choose_device, load_generator, load_prompts, load_scorers, make_requests
 
 
@@ -44,6 +47,18 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--checkpoint-every", type=int, default=1, help="rollouts")
     parser.add_class_arguments(EnvironmentOptions, "environment")
     parser.add_class_arguments(PPOSettings, "ppo")
+    parser.add_argument(
+        "--constraint",
+        type=ConstraintOptions | None,
+        default=None,
+        help="keep a figure at a level and learn the weight of compute, instead of a preference",
+    )
+    parser.add_argument(
+        "--prefix-folder",
+        type=str | None,
+        default=None,
+        help="of states before the first decision; by default they are kept in memory only",
+    )
     return parser
 
 
@@ -55,6 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from agents.latency import LatencyTable
     from agents.ppo import Progress, train
     from commands.progress import progress_bar
+    from envs.prefixes import PrefixCache
     from envs.references import ReferenceCache
 
     run_dir = Path(options.run_dir)
@@ -64,6 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
         seed=options.seed,
         evaluate_every=options.evaluate_every,
         checkpoint_every=options.checkpoint_every,
+        constraint=options.constraint,
     )
     device = choose_device(options.device)
     generator = load_generator(options.generator, device)
@@ -83,6 +100,7 @@ def main(args: Sequence[str] | None = None) -> int:
             )
             bar.update(task, completed=progress.rollouts, note=note)
 
+        scorers = load_scorers(options.metrics, options.generator, device)
         result = train(
             generator,
             make_requests(generator, load_prompts(options.prompts)),
@@ -90,9 +108,11 @@ def main(args: Sequence[str] | None = None) -> int:
             settings,
             run_dir,
             resume=options.resume,
-            scorers=load_scorers(options.metrics, options.generator, device),
+            scorers=scorers,
             latency_table=latency_table,
             reference_cache=cache,
+            prefix_cache=PrefixCache(options.prefix_folder),
+            environment_scorers=_needed_by_the_reward(settings, scorers),
             on_progress=show,
         )
     best = max(result.evaluations, key=lambda entry: entry["return"])
@@ -105,6 +125,13 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"stopped on request; go on with: prunegym train {shlex.join(again)}")
         return 130
     return 0
+
+
+def _needed_by_the_reward(settings: TrainSettings, scorers: Sequence[Any]) -> list[Any]:
+    """The figures that have to be measured at every episode."""
+    if settings.constraint is not None:
+        return [scorer for scorer in scorers if scorer.name == settings.constraint.figure]
+    return named_scorers(REWARD_FIGURES.get(settings.environment.reward, ()))
 
 
 def _describe(evaluation: dict[str, float]) -> str:

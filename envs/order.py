@@ -55,6 +55,10 @@ class RequestOrder:
         """Begin the order of this seed, after that many draws."""
         self.seed, self.draws = seed, draws
 
+    def set_preference(self, weight: float) -> None:
+        """From now on every episode that is drawn has this weight."""
+        self.low = self.high = check_preference(weight)
+
     def draw(self, option: Mapping[str, Any] | None = None) -> tuple[Any, float]:
         """The request and the preference weight of the next episode.
 

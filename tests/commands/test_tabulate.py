@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import envs.tabulate
-from base.errors import DataError
+from base.errors import ConfigError, DataError
 from commands import generate, tabulate, train
 from envs.decision_table import load_table
 
@@ -48,6 +48,30 @@ def test_a_policy_of_the_table_controls_the_generator(folder, capsys):
     made = json.loads((folder / "images@0.2" / "meta_data.json").read_text())
     assert len(made) == 6
     assert all(entry["controller"].endswith("@0.2") for entry in made.values())
+
+
+def test_a_weight_for_a_target(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PRUNEGYM_CACHE", str(tmp_path))
+    assert train_on_table(folder, tmp_path / "run", folder / "train.json") == 0
+    policy = ["--controller", f"policy:{tmp_path / 'run'}", "--generator", "toy"]
+    options = [*policy, "--prompts", str(folder / "held_out.json")]
+    calibration = ["--calibration-prompts", str(folder / "train.json")]
+    out = tmp_path / "images"
+    assert generate.main([*options, "--preference", "0.2", "--out", str(out)]) == 0
+    made = json.loads((out / "meta_data.json").read_text())
+    assert all(entry["controller"].endswith("run@0.2") for entry in made.values())
+    for option, value in (("--target-saving", "0.05"), ("--min-ssim", "0.01")):
+        arguments = [*options, *calibration, option, value, "--out", f"{out}{option}"]
+        assert generate.main(arguments) == 0
+        assert "on 16 calibration prompts it saves" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "run" / "calibration.json").read_text())
+    assert len(kept) == 1
+    with pytest.raises(ConfigError, match="does not reach saved"):
+        generate.main([*options, *calibration, "--target-saving", "0.999", "--out", str(out)])
+    for wrong in (["--preference", "0.2", "--min-ssim", "0.5"], ["--preference", "0.2"]):
+        controller = policy[:2] if len(wrong) > 2 else ["--controller", "none"]
+        with pytest.raises(ConfigError, match="expected one of them"):
+            generate.main([*options[2:], *controller, *wrong, "--out", str(out)])
 
 
 def test_prompts_that_are_not_tabulated_are_named(folder, tmp_path):
