@@ -19,6 +19,7 @@ ALPHA_RULES = ("drop", "white", "black")
 LARGEST_IMAGE_PIXELS = 2**26  # 8192 x 8192: a small file can claim to be far larger
 LARGEST_FILE_BYTES = 2**28
 
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # EPS would start a program
 _SIXTEEN_BIT_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _NO_RULE = ("I", "F")
 
@@ -60,7 +61,7 @@ def decode(path: Path, alpha: str = "drop") -> Decoded:
             raise ValueError(f"the file is larger than {LARGEST_FILE_BYTES} bytes")
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is more pixels than are accepted")
             image.load()
@@ -68,7 +69,7 @@ def decode(path: Path, alpha: str = "drop") -> Decoded:
                 pixels=np.asarray(_to_rgb(image, alpha)),
                 file_sha256=sha256,
                 has_alpha=image.has_transparency_data,
-                lossy=image.format == "JPEG" or data[8:16] == b"WEBPVP8 ",
+                lossy=_is_lossy(str(image.format), data),
             )
     except UnidentifiedImageError:
         return Decoded(None, "UnidentifiedImageError: no image format that is known", sha256)
@@ -81,7 +82,7 @@ def claimed_pixels(path: Path) -> int:
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
             return 0
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             pixels = image.width * image.height
             return pixels if pixels <= LARGEST_IMAGE_PIXELS else 0
     except Exception:  # what is wrong with it, `decode` will say
@@ -92,6 +93,12 @@ def resize(pixels: np.ndarray, height: int, width: int, resize_filter: str) -> n
     """Resize uint8 RGB [h, w, 3] to [height, width, 3] by a filter of Pillow, such as `lanczos`."""
     method = Image.Resampling[resize_filter.upper()]
     return np.asarray(Image.fromarray(pixels).resize((width, height), method))
+
+
+def _is_lossy(image_format: str, data: bytes) -> bool:
+    if image_format == "WEBP":
+        return b"VP8L" not in data  # the mark of its lossless form
+    return image_format in ("JPEG", "MPO")
 
 
 def _to_rgb(image: Image.Image, alpha: str) -> Image.Image:

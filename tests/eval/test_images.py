@@ -57,8 +57,10 @@ def test_formats_that_change_pixels_are_told(tmp_path):
     image.save(tmp_path / "b.webp", lossless=True)
     image.save(tmp_path / "c.webp", lossless=False)
     image.save(tmp_path / "d.bmp")
-    lossy = [decode(tmp_path / name).lossy for name in ("a.jpg", "b.webp", "c.webp", "d.bmp")]
-    assert lossy == [True, False, True, False]
+    image.save(tmp_path / "e.webp", quality=50, save_all=True, append_images=[image.rotate(90)])
+    names = ("a.jpg", "b.webp", "c.webp", "d.bmp", "e.webp")
+    lossy = [decode(tmp_path / name).lossy for name in names]
+    assert lossy == [True, False, True, False, True]
 
 
 def png_that_claims(width, height):
@@ -82,6 +84,7 @@ def png_bytes():
         (b"", "no image format that is known"),
         (b"<html>not found</html>", "no image format that is known"),
         (png_bytes()[:1500], "OSError"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image format that is known"),
         (png_that_claims(20_000, 20_000), "pixels"),
         (png_that_claims(8_200, 8_200), "more pixels than are accepted"),
     ],
