@@ -45,16 +45,18 @@ class Sample:
 
 def measure(samples: Sequence[Sample], metrics: Sequence[Metric], device: str) -> None:
     """Fill in `values` and `reasons` of all samples for all metrics."""
-    for metric in metrics:
-        measurable = []
-        for sample in samples:
-            reason = _why_not(sample, metric)
-            if reason:
+    for sample in samples:
+        for metric in metrics:
+            if reason := _why_not(sample, metric):
                 sample.values[metric.name], sample.reasons[metric.name] = None, reason
-            else:
-                measurable.append(sample)
-        for group in _batches(measurable):
-            _measure_batch(group, metric, device)
+    for group in _batches([sample for sample in samples if sample.pixels is not None]):
+        images, references = _stacks(group, device)
+        for metric in metrics:
+            if _why_not(group[0], metric):
+                continue
+            _measure_batch(group, images, references, metric)
+            if any(t is not None and t._version for t in (images, references)):
+                images, references = _stacks(group, device)  # the metric wrote into its input
 
 
 def _why_not(sample: Sample, metric: Metric) -> str:
@@ -64,42 +66,52 @@ def _why_not(sample: Sample, metric: Metric) -> str:
 
 
 def _batches(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Samples of one size together, no more than fit into one call."""
-    by_shape: dict[tuple[int, ...], list[Sample]] = {}
+    """Samples of one size together, with reference or without, no more than fit into one call."""
+    alike: dict[tuple, list[Sample]] = {}
     for sample in samples:
         assert sample.pixels is not None
-        by_shape.setdefault(sample.pixels.shape, []).append(sample)
+        alike.setdefault((sample.pixels.shape, sample.reference is None), []).append(sample)
     batches = []
-    for shape, group in by_shape.items():
+    for (shape, _), group in alike.items():
         size = max(1, _VALUES_PER_CALL // math.prod(shape))
         batches += [group[start : start + size] for start in range(0, len(group), size)]
     return batches
 
 
-def _measure_batch(samples: list[Sample], metric: Metric, device: str) -> None:
+def _measure_batch(
+    samples: list[Sample], images: torch.Tensor, references: torch.Tensor | None, metric: Metric
+) -> None:
+    """Apply a metric to uint8 [B, H, W, 3]; where that fails, to each image alone."""
     try:
-        images = _stack([sample.pixels for sample in samples], device)
-        references = (
-            _stack([sample.reference for sample in samples], device)
-            if metric.needs_reference
-            else None
-        )
-        values = metric(images, references, [sample.prompt for sample in samples]).tolist()
+        prompts = [sample.prompt for sample in samples]
+        found = metric(images, references if metric.needs_reference else None, prompts)
+        values: list[float | None] = [float(value) for value in found.tolist()]
+        if len(values) != len(samples):
+            raise ValueError(f"{len(values)} values for {len(samples)} images")
     except Exception as error:  # of a third party's code: whatever it is, the others go on
         if len(samples) > 1:
-            for sample in samples:
-                _measure_batch([sample], metric, device)
+            for row, sample in enumerate(samples):
+                one = slice(row, row + 1)
+                reference = None if references is None else references[one]
+                _measure_batch([sample], images[one], reference, metric)
             return
         logger.warning("%s failed: %s: %s", metric.name, type(error).__name__, error)
         values = [None]
     for sample, value in zip(samples, values, strict=True):
         finite = value is not None and math.isfinite(value)
-        sample.values[metric.name] = float(value) if finite else None
+        sample.values[metric.name] = value if finite else None
         if value is None:
             sample.reasons[metric.name] = "metric_failed"
         elif not finite:
             sample.reasons[metric.name] = "identical" if sample.identical else "not_finite"
 
 
-def _stack(images: Sequence[np.ndarray | None], device: str) -> torch.Tensor:
-    return torch.from_numpy(np.stack([image for image in images if image is not None])).to(device)
+def _stacks(samples: Sequence[Sample], device: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Images and references of a batch as tensors [B, H, W, 3]; None without references."""
+    images = [sample.pixels for sample in samples if sample.pixels is not None]
+    references = [sample.reference for sample in samples if sample.reference is not None]
+    return _stack(images, device), _stack(references, device) if references else None
+
+
+def _stack(images: Sequence[np.ndarray], device: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).to(device)

@@ -17,9 +17,7 @@ WINDOW_SIDES = {"gaussian11": 11, "uniform7": 7, "legacy3": 3}
 _GAUSSIAN_SIGMA = 1.5
 _LUMINANCE_CONSTANT = (0.01 * 255) ** 2
 _CONTRAST_CONSTANT = (0.03 * 255) ** 2
-_VALUES_AT_A_TIME = (
-    2**17
-)  # of float64, each filtered five times over: what a processor's cache holds
+_VALUES_AT_A_TIME = 2**17  # of float64, each filtered four times over: what a cache holds
 
 
 def ssim(
@@ -76,17 +74,13 @@ def _planes(images: torch.Tensor) -> torch.Tensor:
 def _ssim_map(
     x: torch.Tensor, y: torch.Tensor, taps: list[float], sample_correction: float
 ) -> torch.Tensor:
-    moments = torch.stack([x, y, x * x, y * y, x * y])  # [5, B, 3, H, W]
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = _filter(_filter(moments, taps, -2), taps, -1)
-    variance_x = sample_correction * (mean_xx - mean_x * mean_x)
-    variance_y = sample_correction * (mean_yy - mean_y * mean_y)
-    covariance = sample_correction * (mean_xy - mean_x * mean_y)
-    luminance = (2 * mean_x * mean_y + _LUMINANCE_CONSTANT) / (
-        mean_x * mean_x + mean_y * mean_y + _LUMINANCE_CONSTANT
-    )
-    contrast = (2 * covariance + _CONTRAST_CONSTANT) / (
-        variance_x + variance_y + _CONTRAST_CONSTANT
-    )
+    moments = torch.stack([x, y, x * x + y * y, x * y])  # [4, B, 3, H, W]
+    mean_x, mean_y, mean_squares, mean_xy = _filter(_filter(moments, taps, -2), taps, -1)
+    squared_means, product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    variances = sample_correction * (mean_squares - squared_means)  # of x and y together
+    covariance = sample_correction * (mean_xy - product)
+    luminance = (2 * product + _LUMINANCE_CONSTANT) / (squared_means + _LUMINANCE_CONSTANT)
+    contrast = (2 * covariance + _CONTRAST_CONSTANT) / (variances + _CONTRAST_CONSTANT)
     return luminance * contrast  # [B, 3, H - k + 1, W - k + 1]
 
 

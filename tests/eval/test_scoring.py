@@ -131,6 +131,30 @@ def test_a_metric_that_fails_loses_only_the_images_it_fails_on(folders):
         assert found[(name, "img_003")].reasons == {"brightness": "not_finite"}
 
 
+class Rude(Brightness):
+    """Writes into its input, and answers with too few values."""
+
+    def __call__(self, images, references, prompts):
+        images.zero_()
+        return images.double().mean(dim=(1, 2, 3))[1:]
+
+
+class Nested(Brightness):
+    """Answers in another shape."""
+
+    def __call__(self, images, references, prompts):
+        return images.double().mean(dim=(1, 2))
+
+
+def test_a_metric_that_misbehaves_costs_only_its_own_figures(folders):
+    psnr, _ = make_metrics(["psnr"], MetricSettings())
+    clean = scores_of(folders)
+    for place, score in scores_of(folders, [Rude("rude"), Nested("nested"), *psnr]).items():
+        assert score.reasons["rude"] == "metric_failed"
+        assert score.reasons["nested"] == "metric_failed"
+        assert score.values.get("psnr") == clean[place].values.get("psnr")
+
+
 def test_a_metric_without_reference_measures_images_that_have_no_partner(folders):
     (folders[0] / "img_005.png").unlink()
     assert scores_of(folders, [Brightness()])[("RL", "img_005")].values["brightness"] > 0
