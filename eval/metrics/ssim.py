@@ -3,9 +3,11 @@
 Sums are in float64: window variances are small differences of large numbers, and float32 would
 leave errors of 1e-4 on smooth images.
 
-Glossary of shapes: B images, C = 3 channels, H x W pixels, k taps of the window.
+Glossary of shapes: B images, P planes (a channel of an image each), H x W pixels, k taps of the
+window.
 """
 
+import itertools
 import math
 
 import torch
@@ -17,7 +19,8 @@ WINDOW_SIDES = {"gaussian11": 11, "uniform7": 7, "legacy3": 3}
 _GAUSSIAN_SIGMA = 1.5
 _LUMINANCE_CONSTANT = (0.01 * 255) ** 2
 _CONTRAST_CONSTANT = (0.03 * 255) ** 2
-_VALUES_AT_A_TIME = 2**17  # of float64, each filtered four times over: what a cache holds
+# float64 values, each filtered four times over: what a processor's cache holds, and on a GPU
+_VALUES_AT_A_TIME = (2**17, 2**24)
 
 
 def ssim(
@@ -51,12 +54,16 @@ def ssim(
         )
     taps = _taps(window)
     sample_correction = 1.0 if window == "gaussian11" else len(taps) ** 2 / (len(taps) ** 2 - 1)
-    rows = max(1, _VALUES_AT_A_TIME // (height * width * 3))
-    means = [
-        _ssim_map(_planes(x), _planes(y), taps, sample_correction).mean(dim=(1, 2, 3))
-        for x, y in zip(images.split(rows), references.split(rows), strict=True)
-    ]
-    return torch.cat(means) if means else torch.empty(0, dtype=torch.float64)
+    x, y = (batch.permute(0, 3, 1, 2).flatten(0, 1) for batch in (images, references))
+    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)  # [3 B]
+    rows, columns = height - len(taps) + 1, width - len(taps) + 1
+    at_once = _VALUES_AT_A_TIME[x.device.type == "cuda"]
+    planes, strip = max(1, at_once // (height * width)), max(len(taps) * 4, at_once // width)
+    for top, first in itertools.product(range(0, rows, strip), range(0, len(x), planes)):
+        part = slice(first, first + planes), slice(top, top + strip + len(taps) - 1)
+        values = _ssim_map(x[part].double(), y[part].double(), taps, sample_correction)
+        total[first : first + planes] += values.sum(dim=(1, 2))
+    return total.view(-1, 3).sum(dim=1) / (3 * rows * columns)
 
 
 def _taps(window: str) -> list[float]:
@@ -67,21 +74,17 @@ def _taps(window: str) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _planes(images: torch.Tensor) -> torch.Tensor:
-    return images.permute(0, 3, 1, 2).double()  # [B, 3, H, W]
-
-
 def _ssim_map(
     x: torch.Tensor, y: torch.Tensor, taps: list[float], sample_correction: float
 ) -> torch.Tensor:
-    moments = torch.stack([x, y, x * x + y * y, x * y])  # [4, B, 3, H, W]
+    moments = torch.stack([x, y, x * x + y * y, x * y])  # [4, P, H, W]
     mean_x, mean_y, mean_squares, mean_xy = _filter(_filter(moments, taps, -2), taps, -1)
     squared_means, product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
     variances = sample_correction * (mean_squares - squared_means)  # of x and y together
     covariance = sample_correction * (mean_xy - product)
     luminance = (2 * product + _LUMINANCE_CONSTANT) / (squared_means + _LUMINANCE_CONSTANT)
     contrast = (2 * covariance + _CONTRAST_CONSTANT) / (variances + _CONTRAST_CONSTANT)
-    return luminance * contrast  # [B, 3, H - k + 1, W - k + 1]
+    return luminance * contrast  # [P, H - k + 1, W - k + 1]
 
 
 def _filter(planes: torch.Tensor, taps: list[float], axis: int) -> torch.Tensor:
