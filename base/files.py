@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from base.errors import DataError
 
 
@@ -35,6 +38,16 @@ def write_json(path: str | Path, value: Any) -> Path:
     """Write `value` as indented UTF-8 JSON. NaN and inf are refused: they are not JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return write_atomic(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def write_array(path: str | Path, values: NDArray[Any]) -> Path:
+    """Write one array as `.npy`."""
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:  # given a name, NumPy would add a suffix
+            np.save(file, values)
+
+    return write_atomic(path, write)
 
 
 def read_json(path: str | Path) -> Any:

@@ -107,7 +107,8 @@ def write(folder: Path, name: str, codes: Any, made: Any) -> None:
     """What was made as an array, and to look at."""
     import numpy as np
 
-    from fourm_backend.clip_files import write_array, write_gif
+    from base.files import write_array
+    from fourm_backend.clip_files import write_gif
     from fourm_backend.detokenize import coloured
 
     if made is None:

@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from sign_backend.checkpoint import load_checkpoint
     from sign_backend.dataset import find_clips
     from sign_backend.embed import check_language, ratio_of
-    from sign_backend.predict import PredictSettings, predict
+    from sign_backend.predict import PredictSettings, batches_to_do, predict
     from sign_backend.results import ResultFolder
 
     settings = PredictSettings(
@@ -97,8 +97,8 @@ def main(args: Sequence[str] | None = None) -> int:
         StopRequest("finishing the videos that are being looked at") as stop,
         progress_bar() as bar,
     ):
-        done = sum(results.is_done(clip) for clip in clips)
-        task = bar.add_task("videos", total=len(clips), completed=done, note="")
+        to_do = sum(len(batch) for batch in batches_to_do(clips, results, settings))
+        task = bar.add_task("videos", total=len(clips), completed=len(clips) - to_do, note="")
 
         def on_clip(clip: Any) -> bool:
             bar.advance(task)

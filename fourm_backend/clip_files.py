@@ -60,16 +60,6 @@ def _square(frame: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)).resize((side, side)))
 
 
-def write_array(path: Path, values: np.ndarray) -> None:
-    """Write `.npy`."""
-    write_atomic(path, partial(_save, values))
-
-
-def _save(values: np.ndarray, path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, values)
-
-
 def write_gif(path: Path, frames: np.ndarray) -> None:
     """Write frames [F, H, W, 3] uint8 as an endless GIF of 8 frames a second."""
     first, *later = [Image.fromarray(frame) for frame in frames]

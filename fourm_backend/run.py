@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from base.errors import ConfigError
-from base.files import write_atomic
+from base.files import write_array, write_atomic
 from fourm_backend.chain import Chain
 from fourm_backend.datasets import Item
 from fourm_backend.detokenize import Detokenizers
@@ -182,7 +182,7 @@ class Run:
             image = Image.fromarray(picture)
             write_atomic(path.with_suffix(".png"), partial(image.save, format="PNG"))
         if modality.kind != "image_pixels":  # last: it says that the sample is done
-            write_atomic(path, partial(_save_array, tokens))
+            write_array(path, tokens)
 
 
 def _finished(modality: Modality, entry: Entry) -> Entry:
@@ -190,11 +190,6 @@ def _finished(modality: Modality, entry: Entry) -> Entry:
     if modality.type not in IMAGE_LIKE or bool((~entry["input_mask"]).all()):
         return entry  # texts and vectors are visible as far as they go
     return full_input(modality, entry)
-
-
-def _save_array(values: np.ndarray, path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, values)
 
 
 def share_of_rank(items: Sequence[Item], rank: int, world_size: int) -> list[Item]:

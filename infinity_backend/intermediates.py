@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from base.files import write_atomic
+from base.files import write_array, write_atomic
 from infinity_backend.bsq import Grid, resize
 from infinity_backend.generate import Stepper
 from infinity_backend.generator import InfinityGenerator
@@ -106,8 +106,4 @@ def _save_image(path: Path, image: np.ndarray) -> None:
 
 
 def _save(path: Path, spectrum: Tensor) -> None:
-    def write(target: Path) -> None:
-        with open(target, "wb") as file:  # given a name, NumPy would add a suffix
-            np.save(file, spectrum.cpu().numpy().astype(np.float32))
-
-    write_atomic(path, write)
+    write_array(path, spectrum.cpu().numpy().astype(np.float32))

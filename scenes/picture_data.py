@@ -5,7 +5,6 @@ Shapes: P scenes, S = SIDE pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from base.files import write_atomic
+from base.files import write_array
 from scenes.maps import CLASSES, outlines, segmentation
 from scenes.render import SIDE, object_mask, render
 from scenes.world import Scene, Split, draw_scenes
@@ -84,7 +83,7 @@ def stored_pictures(folder: Path, split: Split, count: int, seed: int) -> Pictur
     if not all(file.exists() for file in files.values()):
         drawn = random_pictures(split, count, seed)
         for name, file in files.items():
-            write_atomic(file, partial(_save_array, getattr(drawn, name)))
+            write_array(file, getattr(drawn, name))
     scenes, _ = _by_lot(split, count, seed)
     arrays = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
     return Pictures(tuple(scenes), **arrays)
@@ -94,8 +93,3 @@ def _by_lot(split: Split, count: int, seed: int) -> tuple[list[Scene], list[int]
     rng = np.random.default_rng([4, seed])
     scenes = draw_scenes(split, count, rng)
     return scenes, rng.integers(2**31, size=count).tolist()
-
-
-def _save_array(values: np.ndarray, path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, values)

@@ -22,6 +22,7 @@ A message is the length of its header (4 bytes, little endian), the header (JSON
 import json
 import os
 import queue
+import signal
 import struct
 import sys
 import threading
@@ -227,6 +228,7 @@ def receive(stream):
 
 def main(requests, answers):
     """Answer messages until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the client, which ends this one
     try:
         worker = Worker()
     except Exception as error:  # a package that is missing, in whatever way it says so

@@ -68,7 +68,7 @@ def predict(
         ConfigError: an unknown kind or language, or an aspect ratio that nobody knows.
         ResourceError: no keypoints can be had here.
     """
-    for batch in _batches(clips, results, settings):
+    for batch in batches_to_do(clips, results, settings):
         found: list[tuple[Clip, Keypoints]] = []
         for clip, future in extract_all(source, batch, settings.workers):
             keypoints = _keypoints(future, clip, results, settings)
@@ -101,10 +101,10 @@ def extract_all(
                 future.cancel()
 
 
-def _batches(
+def batches_to_do(
     clips: Sequence[Clip], results: ResultFolder, settings: PredictSettings
 ) -> Iterator[list[Clip]]:
-    """What is to do; the arrays of a padded batch depend on each other and are made together."""
+    """What has no array yet; those of a padded batch depend on each other: all or none."""
     if not settings.parity:
         yield [clip for clip in clips if not results.is_done(clip)]
         return

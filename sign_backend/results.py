@@ -5,14 +5,13 @@ and which clips failed. An array counts as made when that file names it and the 
 """
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from base.errors import ConfigError, DataError
-from base.files import read_json, write_atomic, write_json
+from base.files import read_json, write_array, write_json
 from sign_backend.clip import PARTS, Keypoints
 from sign_backend.dataset import Clip
 from sign_backend.embed import Embedding
@@ -58,7 +57,7 @@ class ResultFolder:
 
     def add(self, clip: Clip, keypoints: Keypoints, values: Embedding) -> None:
         """Write one array and remember where it comes from."""
-        write_atomic(self.place(clip), partial(_save, values))
+        write_array(self.place(clip), values)
         self.failed.pop(clip.name, None)
         self.clips[clip.name] = {
             "clip": str(clip.path),
@@ -117,8 +116,3 @@ class ResultFolder:
                     f"{name} is {value!r}. Choose another folder for OUT, or remove this one"
                 )
         self.clips = found["clips"]
-
-
-def _save(values: Embedding, path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, values)
