@@ -44,12 +44,15 @@ gymnasium.register(
     id="prunegym/InfinityPruning-mo-v0",
     entry_point="commands.environments:make_multi_objective_env",
 )
-for _name in ("FourM", "EgoM2P"):
+for _name, _generator, _prompts in (
+    ("FourM", "fourm-toy", "toy:train:512"),
+    ("EgoM2P", "walks", "scenes:train:64"),
+):
     gymnasium.register(
         id=f"prunegym/{_name}Decoding-v0",
         entry_point="commands.environments:make_env",
         vector_entry_point="commands.environments:make_vector_env",
-        kwargs={"generator": f"{_name.lower()}-toy", "prompts": "toy:train:512"},
+        kwargs={"generator": _generator, "prompts": _prompts},
     )
 
 

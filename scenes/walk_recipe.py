@@ -84,7 +84,7 @@ class WalkRecipeConfig:
     tok_cam: TokenizerConfig = field(
         default_factory=lambda: TokenizerConfig(128, 64, 1, LoopConfig(2000, 64, 2e-3))
     )
-    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(1900, 16, 2e-3))
+    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(1500, 16, 2e-3))
     vq_loss: VQLossConfig = field(default_factory=VQLossConfig)
     token_loss: TokenLossConfig = field(default_factory=TokenLossConfig)
 

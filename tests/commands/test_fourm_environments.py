@@ -19,6 +19,7 @@ from fourm_backend.config import ModelConfig
 from fourm_backend.model import FourM
 
 IDS = ("prunegym/FourMDecoding-v0", "prunegym/EgoM2PDecoding-v0")
+TOYS = dict(zip(IDS, ("fourm-toy", "egom2p-toy"), strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,8 @@ def _cache_in_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("name", IDS)
 @pytest.mark.parametrize("mode", ["discrete", "box"])
 def test_both_checkers_pass_without_a_warning(name: str, mode: str) -> None:
-    env = gymnasium.make(name, action_mode=mode, disable_env_checker=True, prompts="toy:train:4")
+    settings = {"generator": TOYS[name], "prompts": "toy:train:4", "action_mode": mode}
+    env = gymnasium.make(name, disable_env_checker=True, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gymnasium_check(env.unwrapped, skip_render_check=True)
@@ -38,7 +40,8 @@ def test_both_checkers_pass_without_a_warning(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_an_episode(name: str) -> None:
-    env = gymnasium.make(name)
+    settings = {"generator": TOYS[name], "prompts": "toy:train:16"}
+    env = gymnasium.make(name, **settings)
     for action, lowest, highest in ((0, 1.0, 1.0), (2, 0.0, 0.999)):
         _, info = env.reset(seed=1)
         done = False
@@ -47,9 +50,23 @@ def test_an_episode(name: str) -> None:
             assert not truncated
         assert lowest <= info["agreement"] <= highest
         assert (info["saved"] == pytest.approx(0.0)) == (action == 0)
-    many = gymnasium.make_vec(name, num_envs=3)
+    many = gymnasium.make_vec(name, num_envs=3, **settings)
     observations, _ = many.reset(seed=0)
     assert observations.shape[0] == 3 and np.isfinite(observations).all()
+
+
+def test_the_default_of_egom2p_is_a_trained_model() -> None:
+    """A walk to depth to the camera's path; the encoder's shortcuts cost quality, and are cheap."""
+    env = gymnasium.make(IDS[1], prompts="scenes:test:2")
+    saved = []
+    for action in (0, 1):  # everything; only what is new is encoded
+        _, info = env.reset(seed=1)
+        done = False
+        while not done:
+            _, _, done, _, info = env.step(action)
+        saved.append(info["saved"])
+        assert (info["agreement"] == 1.0) == (action == 0) or info["agreement"] > 0.3
+    assert saved[0] == pytest.approx(0.0) and saved[1] > 0.2
 
 
 @pytest.fixture
