@@ -29,7 +29,7 @@ def test_a_few_steps_lower_the_error() -> None:
     tokenizer = VQTokenizer(SETTINGS)
     levels = torch.rand(64, 1, 2, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
     values = levels.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    loss = vq_loss(tokenizer, lambda rng: values[rng.integers(64, size=32)])
+    loss = vq_loss(tokenizer, lambda rng: (values[rng.integers(64, size=32)], torch.ones(())))
     optimizer = make_optimizer([tokenizer], 3e-3)
     squared = []
     for step in range(60):
