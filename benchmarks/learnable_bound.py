@@ -1,0 +1,129 @@
+"""How much of the gap between best mix and oracle can be had from what a policy sees at all.
+
+    python -m benchmarks.learnable_bound runs/tables/keep_skip.npz runs/tables/keep_skip_test.npz
+
+No learning from rewards: a small network is told the SSIM of every schedule of the training
+requests, and predicts them for the test requests from the features before the first decision. The
+schedule with the best prediction at each price is taken. What is left to the oracle hangs on bits
+that have not been drawn yet. (The tables: first lines of `configs/train/ppo_table.yaml`.)
+
+Glossary: N requests, F features, L schedules.
+"""
+
+import sys
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from agents.search import all_schedules
+from benchmarks.record import record
+from envs.decision_table import DecisionTable, load_table
+from eval.front import (
+    PRICES,
+    Front,
+    at_budgets,
+    best_mix,
+    interval,
+    oracle,
+    resample_weights,
+    select,
+)
+
+BUDGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+SIZES = (256, 512, 1024, 2048, 4096)
+NETWORKS, EPOCHS, BATCH = 3, 40, 64
+
+
+def fit(inputs: Tensor, targets: Tensor, seed: int) -> nn.Module:
+    """Train on all but a seventh of the rows, and keep what was best on that."""
+    torch.manual_seed(seed)
+    width = 128
+    network = nn.Sequential(
+        *(nn.Linear(inputs.shape[1], width), nn.GELU(), nn.Dropout(0.1)),
+        *(nn.Linear(width, width), nn.GELU(), nn.Dropout(0.1)),
+        nn.Linear(width, targets.shape[1]),
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    train = len(inputs) * 6 // 7
+    best, kept = float("inf"), network.state_dict()
+    for _ in range(EPOCHS):
+        network.train()
+        for rows in torch.randperm(train).split(BATCH):
+            loss = (network(inputs[rows]) - targets[rows]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        decay.step()
+        network.eval()
+        with torch.no_grad():
+            error = float((network(inputs[train:]) - targets[train:]).square().mean())
+        if error < best:
+            best, kept = error, {n: t.clone() for n, t in network.state_dict().items()}
+    network.load_state_dict(kept)
+    return network
+
+
+def predict(training: DecisionTable, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """[N, L] predicted SSIM for features [N, F], from these rows of the training table."""
+    seen = training.features[rows, 0]
+    centre, scale = seen.mean(0), seen.std(0) + 1e-6
+    ssim = training.figures["ssim"][rows]
+    mean, spread = ssim.mean(0), ssim.std(0) + 1e-9  # the unpruned schedule is 1 for all
+    inputs, targets, wanted = (
+        torch.tensor(values, dtype=torch.float32)
+        for values in ((seen - centre) / scale, (ssim - mean) / spread, (asked - centre) / scale)
+    )
+    networks = [fit(inputs, targets, seed) for seed in range(NETWORKS)]
+    with torch.no_grad():
+        found = [network(wanted).numpy() for network in networks]
+    return np.mean(found, axis=0) * spread + mean
+
+
+def chosen(schedules: Front, prediction: np.ndarray) -> Front:
+    """The schedule with the best prediction at each price of compute."""
+    leaves = np.stack([(prediction - p * schedules.compute).argmax(1) for p in PRICES], axis=1)
+    leaves = np.unique(leaves, axis=1)
+    return select(schedules, "regression", leaves, [str(n) for n in range(leaves.shape[1])])
+
+
+def main() -> None:
+    """Measure, print, write `learnable_bound.json`."""
+    torch.set_num_threads(1)
+    training, held_out = (load_table(path) for path in sys.argv[1:3])
+    known = {request.key for request in training.requests}
+    test_rows = [request for request in held_out.requests if request.key not in known]
+    test = all_schedules(held_out, test_rows)
+    asked = held_out.features[[request.row for request in test_rows], 0]
+    weights = resample_weights(len(test_rows), 1000, 0)
+    results = []
+    for size in SIZES:
+        rows = np.arange(min(size, len(training.requests)))
+        mix = best_mix(all_schedules(training, [training.requests[row] for row in rows]), test)
+        prediction = predict(training, rows, asked)
+        fronts = (chosen(test, prediction), mix, oracle(test))
+        ours, fixed, best = (at_budgets(front, "ssim", BUDGETS) for front in fronts)
+        many = [at_budgets(front, "ssim", BUDGETS, weights).sum(1) for front in fronts]
+        results.append(
+            {
+                "training_requests": len(rows),
+                "recovered": float((ours - fixed).sum() / (best - fixed).sum()),
+                "recovered_ci95": interval((many[0] - many[1]) / (many[2] - many[1])),
+                "by_budget": ((ours - fixed) / (best - fixed)).tolist(),
+            }
+        )
+        Console().print(results[-1])
+    figures = {
+        "fingerprint": training.fingerprint,
+        "test_requests": len(test_rows),
+        "schedules": test.compute.shape[1],
+        "budgets": list(BUDGETS),
+        "results": results,
+    }
+    Console().print(f"written to {record('learnable_bound', figures)}")
+
+
+if __name__ == "__main__":
+    main()
