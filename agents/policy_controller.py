@@ -16,6 +16,8 @@ from envs.generator import Generator
 from envs.observation import preference_columns
 from envs.preference import between
 
+SHIPPED = Path(__file__).parent / "pretrained"
+
 
 class PolicyController:
     """Takes the most probable action, as the environment would read it.
@@ -86,7 +88,7 @@ def load_policy_controller(
 
     Args:
         name: as the user wrote it.
-        folder: see above.
+        folder: see above; or the name of a policy that comes with the package (`scenes`).
         generator: what will be controlled.
         preference: the weight that it is shown; by default the middle of what it was trained for.
 
@@ -94,12 +96,12 @@ def load_policy_controller(
         CheckpointError: there is none, it is damaged, or it is for another generator.
         ConfigError: a weight that the policy was not trained for.
     """
-    places = [folder, *(folder / part for part in POLICY_FOLDERS)]
+    places = [folder, *(folder / part for part in POLICY_FOLDERS), SHIPPED / folder]
     found = [place for place in places if (place / "policy.json").is_file()]
     if not found:
         raise CheckpointError(
             f"no policy.json in {folder} or its {', '.join(POLICY_FOLDERS)}; expected a run folder "
-            "of 'prunegym train'"
+            "of 'prunegym train', or 'scenes' for the policy that comes with the package"
         )
     policy, definition, digest = load_policy(found[0], generator)
     identity = f"policy {digest[:16]}" + ("" if preference is None else f" at {preference!r}")

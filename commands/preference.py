@@ -64,7 +64,7 @@ def controller_text(options: Any, generator: Generator) -> str:
 
 
 def _solve(options: Any, folder: Path, generator: Generator) -> float:
-    from agents.policy_controller import load_policy_controller
+    from agents.policy_controller import SHIPPED, load_policy_controller
     from agents.target_preference import Calibration, Target
     from envs.references import ReferenceCache
 
@@ -78,7 +78,9 @@ def _solve(options: Any, folder: Path, generator: Generator) -> float:
     policy = load_policy_controller(options.controller, folder, generator)
     requests = make_requests(generator, load_prompts(prompts))
     cache = ReferenceCache(cache_folder() / "references")
-    calibration = Calibration(policy, folder, generator, requests, cache)
+    # what comes with the package may lie where nothing can be written
+    kept_in = cache_folder() / "calibration" if (SHIPPED / folder).is_dir() else folder
+    calibration = Calibration(policy, kept_in, generator, requests, cache)
     if options.min_ssim is None:
         target = Target("saved", options.target_saving)
     else:
