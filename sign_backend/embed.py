@@ -40,6 +40,7 @@ def prepare(
     language: int = 0,
     aspect: Aspect = "checkpoint",
     parity: bool = False,
+    name: str = "clip",
 ) -> NDArray[np.float32]:
     """Turn what was found in a clip into the input of a model.
 
@@ -50,6 +51,7 @@ def prepare(
         aspect: height over width: `checkpoint` takes what the checkpoint says (v0.3: that of the
             video), `video` that of this video, or a number.
         parity: leave frames in which the model will divide by zero, as the original does.
+        name: of the clip, for messages.
 
     Returns:
         [T, 75, 3] keypoints, or [T, F] features for a model of v0.3.
@@ -64,7 +66,9 @@ def prepare(
     if not parity:
         points, dropped = drop_coinciding(points)
         for part, frames in dropped.items():
-            logger.warning("%s: joints coincide in %d frames; taken as not found", part, frames)
+            logger.warning(
+                "%s, %s: joints coincide in %d frames; taken as not found", name, part, frames
+            )
     return fill_zeros(impute(points)).astype(np.float32)
 
 

@@ -148,8 +148,9 @@ def _embed_into(
             language=settings.language,
             aspect=settings.aspect,
             parity=settings.parity,
+            name=str(clip.path),
         )
-        for _, keypoints in found
+        for clip, keypoints in found
     ]
     try:
         arrays = embed(
