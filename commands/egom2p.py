@@ -32,7 +32,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--inputs", type=str, default="walks:test:4", help="see above")
     parser.add_argument("--out", type=str, default="output/egom2p", help="folder for the results")
     parser.add_argument("--targets", type=str, default=None, help="a chain: tok_depth-tok_cam")
-    parser.add_argument("--tokenizer", type=str, default=None, help="gaze or camera, .safetensors")
+    parser.add_argument(
+        "--tokenizer", type=str, default=None, help="gaze or camera, .pth or .safetensors"
+    )
     parser.add_argument("--cosmos", type=str, default=None, help="folder of the video tokenizer")
     parser.add_argument("--references", type=str, default=None, help="folder with the truth")
     parser.add_argument("--seed", type=int, default=0)

@@ -153,6 +153,16 @@ def read_egom2p(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     Raises:
         CheckpointError: no such file, not weights only, or modalities that are unknown.
     """
+    tensors = read_pth(path)
+    return infer_config(tensors, path), tensors
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """The weights of a published `.pth`, which holds them as `model`, with weights only.
+
+    Raises:
+        CheckpointError: no such file, or not weights only.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")
     try:
@@ -166,7 +176,7 @@ def read_egom2p(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise CheckpointError(f"{path}: expected entries 'model' (weights) and 'args'")
-    return infer_config(content["model"], path), content["model"]
+    return content["model"]
 
 
 def infer_config(tensors: Mapping[str, Tensor], where: Path) -> ModelConfig:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from base.errors import CheckpointError, DataError
 from base.weights import load_strict
+from fourm_backend.checkpoints import read_pth
 from fourm_backend.config import Architecture
 from fourm_backend.layers import EncoderBlock, Norm
 from fourm_backend.modalities import VIDEO_FRAMES
@@ -156,7 +157,7 @@ class VQTokenizer(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """Load weights from a safetensors file; sizes are read off them.
+        """Load weights from a safetensors file, or a published `.pth`; sizes are read off them.
 
         Raises:
             CheckpointError: no such file, it is damaged, or weights that do not fit.
@@ -164,7 +165,8 @@ class VQTokenizer(nn.Module):
         if not Path(path).is_file():
             raise CheckpointError(f"tokenizer weights {path} do not exist")
         try:
-            tensors = load_file(path)
+            pth = Path(path).suffix == ".pth"
+            tensors = read_pth(Path(path)) if pth else load_file(path)
             settings = infer_settings(tensors)
         except (SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(

@@ -1,5 +1,6 @@
 """Vector quantizers of one, two and three axes: places of cells, sizes off the file, errors."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def test_a_file_says_all_sizes_and_decodes_codes_exactly(name: str, tmp_path: Pa
     save_file({k: v.clone() for k, v in made.state_dict().items()}, tmp_path / "vq.safetensors")
     read = VQTokenizer.from_file(tmp_path / "vq.safetensors")
     assert read.settings == settings
+    # as published, beside the settings of the training program
+    content = {"model": made.state_dict(), "args": argparse.Namespace(lr=1)}
+    torch.save(content, tmp_path / "vq.pth")
+    assert VQTokenizer.from_file(tmp_path / "vq.pth").settings == settings
     values = torch.randn(2, settings.channels, *settings.size)
     with torch.no_grad():
         tokens = made.encode(values)
