@@ -48,8 +48,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         text: `scenes` (the small Infinity that comes with the package), `scenes-fourm` (the small
             4M), `walks` (the small EgoM2P, whose prompts are the same scenes, to walk through),
             `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
-            wrote, instead of the generator), `fourm-toy` or `egom2p-toy` (small untrained models),
-            or a folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
+            wrote, instead of the generator; `table:scenes` comes with the package), `fourm-toy` or
+            `egom2p-toy` (small untrained models), or a folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
             `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
@@ -76,7 +76,7 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         from envs.decision_table import load_table
         from envs.tabulated import TableGenerator
 
-        return TableGenerator(load_table(text.removeprefix("table:")))
+        return TableGenerator(load_table(_table_file(text.removeprefix("table:"))))
     folder = model_folder(text)
     if not folder.is_dir():
         raise CheckpointError(
@@ -101,6 +101,12 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             raise ConfigError(f"dtype is {given['dtype']!r}; expected one of {', '.join(dtypes)}")
         given["dtype"] = dtypes[given["dtype"]]
     return InfinityGenerator.from_pretrained(folder, device=device, **given)
+
+
+def _table_file(text: str) -> Path:
+    """A file, or `scenes` for the table that comes with the package."""
+    shipped = model_folder(text) / "table.npz"
+    return shipped if not Path(text).is_file() and shipped.is_file() else Path(text)
 
 
 def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> list[Any]:
