@@ -49,7 +49,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             4M), `walks` (the small EgoM2P, whose prompts are the same scenes, to walk through),
             `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
             wrote, instead of the generator; `table:scenes` comes with the package), `fourm-toy` or
-            `egom2p-toy` (small untrained models), or a folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
+            `egom2p-toy` (small untrained models), or a folder with a checkpoint: one with
+            a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
             `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
