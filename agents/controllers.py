@@ -19,6 +19,7 @@ import numpy as np
 from agents.schedules import parse_schedule
 from base.decisions import Decision, Ratio
 from base.errors import ConfigError
+from envs.generator import Generator
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Situation:
         allowed: gives [B, n] bool, which of them each row may take.
         observe: gives [B, O] float32, what the environment would show.
         state: of the generator, for rules made for one kind of generator.
+        generator: that made the state: the model, or a table of what it does.
     """
 
     requests: tuple[Any, ...]
@@ -42,6 +44,7 @@ class Situation:
     allowed: Callable[[], np.ndarray]
     observe: Callable[[], np.ndarray]
     state: Any
+    generator: Generator
 
 
 class Controller(Protocol):

@@ -72,13 +72,13 @@ class CalmWithoutGuidance(_AroundAnother):
         if not {"codes_size", "codes_change"} <= set(names):
             raise ConfigError("this generator's features do not tell how much a stage changed")
         super().__init__(inner, f"calm:{threshold:g}")
-        self.threshold, self.generator = threshold, generator
+        self.threshold = threshold
         self._columns = [names.index("codes_size"), names.index("codes_change")]
         self._calm: set[tuple[str, int]] = set()
 
     def decide(self, situation: Situation) -> list[Decision]:
         """The inner decisions, without guidance for rows that are calm by now."""
-        features: Any = self.generator.features(situation.state)[:, self._columns]
+        features: Any = situation.generator.features(situation.state)[:, self._columns]
         size, change = np.asarray(features).T
         decisions = []
         for row, decision in enumerate(self.inner.decide(situation)):

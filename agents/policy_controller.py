@@ -49,7 +49,6 @@ class PolicyController:
         self.policy = policy
         self.first_controlled_stage = definition.first_controlled_stage
         self.flops_per_decision = count_actor_flops(policy)
-        self._generator = generator
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
         low, high = float(np.min(definition.preference)), float(np.max(definition.preference))
@@ -73,7 +72,7 @@ class PolicyController:
         observation = situation.observe()
         observation[:, -2:] = preference_columns(self.preference)
         if isinstance(self.policy, MaskableActorCriticPolicy):
-            allowed = self._generator.allowed(situation.state, self._encoding.menu)
+            allowed = situation.generator.allowed(situation.state, self._encoding.menu)
             actions, _ = self.policy.predict(observation, deterministic=True, action_masks=allowed)
         else:
             actions, _ = self.policy.predict(observation, deterministic=True)

@@ -144,6 +144,7 @@ def _decide(
         allowed=partial(generator.allowed, state, menu),
         observe=partial(encoder.build, state, episodes),
         state=state,
+        generator=generator,
     )
     decisions = [generator.decision_space.complete(d) for d in controller.decide(situation)]
     replacements = controller.replacements

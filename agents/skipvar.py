@@ -15,7 +15,7 @@ import numpy as np
 
 from agents.controllers import Situation
 from base.decisions import SKIP, Decision
-from base.errors import ConfigError
+from base.errors import ConfigError, GenerationError
 from envs.generator import Generator
 
 CONSTANTS = Path(__file__).parent / "data" / "skipvar.json"
@@ -100,6 +100,10 @@ class SkipVarController:
         first = situation.stage == self.first_controlled_stage
         if first.any():
             rows = np.flatnonzero(first).tolist()
+            if not hasattr(situation.generator, "detail_features"):
+                raise GenerationError(
+                    "SkipVAR looks at pictures, and a table of decisions has none"
+                )
             state = self.generator.fork(situation.state, rows)
             features = self.generator.detail_features(state)
             for row, pair in zip(rows, features, strict=True):

@@ -111,6 +111,7 @@ def main(args: Sequence[str] | None = None) -> int:
     fronts = {
         mix.name: [mix],
         "best static": [best_static(training, schedules)],
+        **_by_class(training, training_prompts, schedules, prompts),
         bound.name: [bound],
         **{name: [measured.front for measured in several] for name, several in policies.items()},
         **{name: [measured.front] for name, measured in fixed.items()},
@@ -149,6 +150,22 @@ def main(args: Sequence[str] | None = None) -> int:
     _show(summaries, swaps, mix.primary)
     print(f"table, points and picture: {out}")
     return 0
+
+
+def _by_class(
+    training: Any,
+    training_prompts: Sequence[PromptRecord],
+    schedules: Any,
+    prompts: Sequence[PromptRecord],
+) -> dict[str, list[Any]]:
+    """The rule by category of the prompt, where prompts have categories."""
+    from eval.front import best_by_class
+
+    if any(record.category is None for record in (*training_prompts, *prompts)):
+        return {}
+    classes = [[str(r.category) for r in records] for records in (training_prompts, prompts)]
+    front = best_by_class(training, classes[0], schedules, classes[1])
+    return {front.name: [front]}
 
 
 def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache: Any) -> Any:

@@ -124,6 +124,32 @@ def best_static(training: Front, measured: Front, name: str = "best static") -> 
     return select(measured, name, np.array(points), labels, mixes=False)
 
 
+def best_by_class(
+    training: Front,
+    training_classes: Sequence[str],
+    measured: Front,
+    classes: Sequence[str],
+    name: str = "best of the class",
+) -> Front:
+    """For each class of requests the schedule that is best for it on average, at every price.
+
+    Args:
+        training: a point for each schedule, on the requests to choose by the primary figure.
+        training_classes: of these requests, N.
+        measured: the same schedules on the requests to be measured.
+        classes: of those; one that training lacks gets what is best for all.
+        name: of the method.
+    """
+    fidelity = training.figures[training.primary]
+    rows = {kind: [c == kind for c in training_classes] for kind in set(training_classes)}
+    worth = np.stack([fidelity - price * training.compute for price in PRICES])  # [prices, N, P]
+    best = {kind: worth[:, chosen].mean(1).argmax(1) for kind, chosen in rows.items()}
+    for_all = worth.mean(1).argmax(1)
+    leaves = np.unique(np.stack([best.get(kind, for_all) for kind in classes]), axis=1)
+    labels = [f"choice {number}" for number in range(leaves.shape[1])]
+    return select(measured, name, leaves, labels)
+
+
 def oracle(schedules: Front, name: str = "oracle") -> Front:
     """For each request its best schedule by the primary figure, at every price of compute."""
     fidelity = schedules.figures[schedules.primary]

@@ -100,3 +100,22 @@ def test_the_table_is_made_once(folder):
 def test_rules_are_not_chosen_on_what_is_measured(folder):
     with pytest.raises(ConfigError, match="30 prompts are in --prompts and in"):
         run_compare(folder, folder / "same", training_prompts=str(folder / "test.json"))
+
+
+def test_a_rule_that_looks_at_pictures_is_run_on_the_model(tmp_path):
+    """A table has no pictures; the rule's figures come from the model itself."""
+    options = {
+        "generator": "scenes",
+        "out": str(tmp_path / "out"),
+        "prompts": "scenes:validation:6",
+        "training_prompts": "scenes:train:6",
+        "table": str(tmp_path / "table.npz"),
+        "num_stages": 1,
+        "methods": {"SkipVAR": ["skipvar"]},
+        "resamples": 20,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(options))
+    assert compare.main(["--config", str(tmp_path / "config.json")]) == 0
+    methods = json.loads((tmp_path / "out" / "comparison.json").read_text())["methods"]
+    assert "best of the class" in methods  # scenes have categories
+    assert 0 < methods["SkipVAR"]["points"][0]["compute"] <= 1.2

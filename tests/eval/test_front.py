@@ -4,6 +4,7 @@ import pytest
 from eval.front import (
     Front,
     at_budgets,
+    best_by_class,
     best_mix,
     best_static,
     hypervolume,
@@ -49,6 +50,18 @@ def test_static_schedules_wait_for_the_budget_of_the_next_one():
     assert static.labels == ("a", "b", "d")
     found = at_budgets(static, "ssim", [0.1, 0.2, 0.59, 0.6, 0.99, 1.0])
     np.testing.assert_allclose(found, [np.nan, 0.5, 0.5, 0.9, 0.9, 1.0])
+
+
+def test_a_class_gets_what_is_best_for_it_on_average():
+    compute = np.tile([0.5, 1.0], (4, 1))
+    ssim = np.array([[0.9, 0.9], [0.9, 0.9], [0.4, 0.9], [0.6, 0.9]])  # pays for class b only
+    schedules = Front("s", ("short", "long"), compute, {"ssim": ssim})
+    classes = ["a", "a", "b", "b"]
+    found = best_by_class(schedules, classes, schedules, classes)
+    assert at_budgets(found, "ssim", [0.75])[0] == pytest.approx(0.9)
+    assert at_budgets(best_mix(schedules, schedules), "ssim", [0.75])[0] == pytest.approx(0.8)
+    unseen = best_by_class(schedules, classes, schedules, ["c"] * 4)
+    np.testing.assert_allclose(at_budgets(unseen, "ssim", [0.5, 0.75, 1.0]), [0.7, 0.8, 0.9])
 
 
 def test_the_oracle_beats_the_mix_wherever_there_is_a_choice():
