@@ -1,8 +1,7 @@
 """Controllers that drop the guidance branch late in the run, around any other controller.
 
 `late`: off in the last stages, as the predecessor's newest tree and SkipVAR's second class do;
-together with token ratios (`schedule:v3_tokens+no_guidance:3`) this is also the kind of late-stage
-rule that StageVAR proposes. `calm`: off from the first stage whose predecessor changed little,
+`calm`: off from the first stage whose predecessor changed little,
 after LD-Pruning's adaptive skipping of the guidance branch.
 """
 

@@ -6,6 +6,7 @@
 | `schedule:8:0.4,16:1.0` | the same ratios for every request, see `agents/schedules.py` |
 | `schedule:fastvar_default` | one of the field's schedules by name, see `agents/schedules.py` |
 | `skipvar`, `skipvar:ssim_86` | SkipVAR's decision model, once per image |
+| `stagevar`, `stagevar:0.6` | late stages without guidance and with part of the tokens |
 | `python:module:function` | a two-argument `get_pruning_ratio(scale, num_scales)` |
 | `policy:RUN_FOLDER` | a policy that `prunegym train` saved |
 | `policy:RUN_FOLDER@0.3` | the same, shown this weight of compute (0 to 1) against fidelity |
@@ -23,6 +24,7 @@ from typing import Any
 
 from agents.controllers import Controller, FixedSchedule, NoPruning, RandomChoice, RatioFunction
 from agents.guidance import CalmWithoutGuidance, LateWithoutGuidance
+from agents.late_stages import LateStages
 from agents.policy_controller import load_policy_controller
 from agents.schedules import parse_schedule
 from agents.skipvar import SkipVarController
@@ -33,8 +35,8 @@ from envs.preference import check_preference
 
 KINDS = (
     "none, schedule:8:0.4,16:1.0, schedule:fastvar_default, policy:RUN_FOLDER, "
-    "policy:RUN_FOLDER@0.3, skipvar, python:module:function, random:SEED; after any of them "
-    "+no_guidance:2 or +calm:0.05"
+    "policy:RUN_FOLDER@0.3, skipvar, stagevar:0.5, python:module:function, random:SEED; after any "
+    "of them +no_guidance:2 or +calm:0.05"
 )
 
 
@@ -70,6 +72,11 @@ def parse_controller(text: str, generator: Generator, request: Any) -> Controlle
         return load_policy_controller(text, folder, generator, preference)
     if kind == "skipvar":
         return SkipVarController(rest or "ssim_84", generator)
+    if kind == "stagevar":
+        try:
+            return LateStages(float(rest or 0.5), generator)
+        except ValueError as error:
+            raise ConfigError(f"controller {text!r}: {error}") from error
     if text == "random" or (kind == "random" and rest.isascii() and rest.isdigit()):
         return RandomChoice(int(rest or 0))
     raise ConfigError(f"controller {text!r} is not known; expected one of: {KINDS}")

@@ -16,7 +16,7 @@ from infinity_backend.positive_prompt import SUFFIX, add_positive_suffix
 CONTROLLERS = """none, schedule:8:0.4,12:0.5,16:1.0 (stage width : share left out, 1 skips),
 schedule:fastvar_default,
 policy:RUN_FOLDER (@0.3: weight of compute, where it was trained for a range),
-skipvar, python:module:function, random:SEED; +no_guidance:2 after any of them"""
+skipvar, stagevar:0.5, python:module:function, random:SEED; +no_guidance:2 after any of them"""
 
 PRUNING = "settings of token pruning that replace the model's, such as '{selection: hybrid}'"
 

@@ -164,6 +164,12 @@ class PipelineConfig:
                 f"cfg_insertion_layer has {wrong}; expected 0 (on the logits) or -k: after block "
                 f"depth - k, with k from 1 to {depth - 1}"
             )
+        if self.pruning.measures_attention and self.pruning.anchor_block >= depth:
+            raise ConfigError(
+                f"anchor_block {self.pruning.anchor_block} is to measure attention for selection "
+                f"{self.pruning.selection!r}, and the model has blocks 0 to {depth - 1}; give it "
+                "one of these"
+            )
         bits = self.vae.codebook_dim * (4 if self.infinity.apply_spatial_patchify else 1)
         if bits != self.infinity.bits:
             raise ConfigError(

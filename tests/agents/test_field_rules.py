@@ -89,6 +89,15 @@ def test_wrong_endings_and_generators_are_refused(generator: InfinityGenerator) 
         parse_controller("skipvar:ssim_99", generator, request)
 
 
+def test_late_stages_are_reduced_as_a_whole(generator: InfinityGenerator) -> None:
+    taken = decisions(generator, "stagevar:0.6")[0]
+    assert taken == [(0.0, True)] * 3 + [(0.6, False)] * 2  # 4/13 of five stages
+    assert parse_controller("stagevar", generator, requests(1)[0]).name == "stagevar:0.5"
+    for text in ("stagevar:1", "stagevar:nan", "stagevar:x"):
+        with pytest.raises(ConfigError, match="stagevar"):
+            parse_controller(text, generator, requests(1)[0])
+
+
 def test_skipvar_acts_on_its_two_classes() -> None:
     model = DecisionModel.load("ssim_84")
     seen = set()

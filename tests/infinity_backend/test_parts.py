@@ -123,6 +123,8 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     for layer in (2, -4):
         with pytest.raises(ConfigError, match=rf"cfg_insertion_layer has \[{layer}\]"):
             tiny_config(sampling=SamplingConfig(cfg_insertion_layer=(0, 1, layer)))
+    with pytest.raises(ConfigError, match=r"anchor_block 7 is to measure .* blocks 0 to 3"):
+        tiny_config(pruning=PruningConfig(selection="entropy"))
     with pytest.raises(ConfigError, match="restore is 'magic'"):
         PruningConfig(restore="magic")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="patch_size 12"):
