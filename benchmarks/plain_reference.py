@@ -28,14 +28,14 @@ def plain_generate(stepper: Stepper, text: TextCondition) -> Tensor:
     blocks = model.block_list()
     cache: list[list[Tensor]] = [[] for _ in blocks]  # per block keys, values [2, H, m, c]
     last = config.schedule[-1]
-    codes = torch.zeros(1, config.infinity.bits, *last)
+    codes = torch.zeros(1, config.infinity.bits, *last, device=pooled.device)
     for stage, grid in enumerate(config.schedule):
         rope = rope_table(
             grid,
             config.rope_grid,
             config.infinity.head_dim,
             config.infinity.rope2d_normalized_by_hw,
-        )
+        ).to(pooled.device)
         if stage == 0:
             x = pooled[:, None] + model.pos_start
         else:
