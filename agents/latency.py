@@ -103,15 +103,21 @@ def decide_once(generator: Generator, state: Any) -> Callable[[], Any]:
         Episode(request, 0.5, np.empty(0), generator.stages(request), 0.0)
         for request in state.requests
     ]
+    policy = untrained_policy(generator)
+    return lambda: policy.predict(encoder.build(state, episodes), deterministic=True)
+
+
+def untrained_policy(generator: Generator) -> ActorCriticPolicy:
+    """A policy of the usual size, which decides nothing sensible but takes the usual time."""
     policy = ActorCriticPolicy(
-        encoder.space,
+        VectorObservation(generator).space,
         spaces.Discrete(len(generator.decision_space.menu)),
         lr_schedule=lambda _: 0.0,
         net_arch=_POLICY_WIDTHS,
         features_extractor_class=StandardisedInput,
     )
     policy.set_training_mode(False)
-    return lambda: policy.predict(encoder.build(state, episodes), deterministic=True)
+    return policy
 
 
 def _possible(generator: Generator, state: Any) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ of processor seconds (which a busy machine changes less).
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -19,11 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as prunegym does, before torch is imported
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agents.latency import decide_once
+from agents.latency import untrained_policy
 from benchmarks.record import record
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.final_fidelity import Scorer, final_fidelity
@@ -33,6 +36,7 @@ from envs.replay import full_decisions
 from envs.sb3_vec_env import PruningVecEnv
 from envs.stage_reward import PLACES, last_pictures
 from eval.metrics.lpips import Lpips
+from infinity_backend.text_encoder import MEMORY_BYTES
 
 FIRST = 3  # of the small model's seven stages; the last four are decided
 
@@ -73,7 +77,8 @@ class Job:
 
     def run(self, way: Way, scorers: Sequence[Scorer] | None) -> None:
         """All episodes in this way; no scorers at all, not even SSIM, when it is None."""
-        self.generator.pipeline.text_encoder.remembered_prompts = 4096 if way.kept else 0
+        texts = self.generator.pipeline.text_encoder.kept.memory
+        texts.limit_bytes = MEMORY_BYTES if way.kept else 1
         for start in range(0, len(self.requests), way.batch_size):
             self._episodes(way, scorers, range(start, start + way.batch_size))
 
@@ -137,12 +142,14 @@ class Environment:
             }
         self.env.seed(0)
         self.env.reset()
-        self.decide = decide_once(job.generator, self.env.core.state)
+        self.policy = untrained_policy(job.generator)
 
     def run(self) -> None:
-        """As many steps as the job has; `decide` looks at an observation built once more."""
+        """As many steps as the job has; the policy is asked at each, and then overruled."""
+        observations = self.env.core.observe()
         for stage in range(FIRST, self.job.num_stages):
-            self.env.step(self.job.actions[stage])
+            self.policy.predict(observations, deterministic=True)
+            observations, *_ = self.env.step(self.job.actions[stage])
 
     def shares(self) -> dict[str, float]:
         """Milliseconds of a batch step by who spends them."""
@@ -153,17 +160,14 @@ class Environment:
             (core.generator, "finish", "decoding"),
             (core, "_fidelity", "scoring"),
             (core, "observe", "observation and features"),
-            (core, "start", "beginning episodes"),
+            (core.prefixes, "get", "prefixes from memory"),
+            (self.policy, "predict", "policy"),
         ):
             originals[owner, name] = getattr(owner, name)
             setattr(owner, name, _timed(originals[owner, name], spent, label))
         began = time.perf_counter()
         self.run()
-        spent["environment, all in all"] = time.perf_counter() - began
-        began = time.perf_counter()
-        for _ in range(FIRST, self.job.num_stages):
-            self.decide()
-        spent["policy with features"] = time.perf_counter() - began
+        spent["all in all"] = time.perf_counter() - began
         for (owner, name), original in originals.items():
             setattr(owner, name, original)
         steps = self.job.num_stages - FIRST
@@ -218,20 +222,16 @@ def measure(job: Job, rounds: int, scorers: Sequence[Scorer] | None) -> list[dic
 
 
 def measure_shares(job: Job, rounds: int, scorers: Sequence[Scorer]) -> dict[str, Any]:
-    """Where a batch step's time goes; the environment's own share without model and scoring."""
+    """Where a batch step's time goes; what is not model, scoring or prefixes is environment."""
     environment = Environment(job, scorers)
     found = [environment.shares() for _ in range(rounds + 1)][1:]
     medians = {name: statistics.median(each[name] for each in found) for name in found[0]}
-    whole = medians["environment, all in all"]
-    others = sum(medians[name] for name in ("model", "decoding", "scoring"))
-    # `decide` builds the observation once more than the environment does: it is counted once
-    policy = max(medians["policy with features"] - medians["observation and features"] / 1.25, 0)
-    overhead = whole - others + policy
+    parts = ("model", "decoding", "scoring", "prefixes from memory")
+    rest = medians["all in all"] - sum(medians[name] for name in parts)
     return {
         "milliseconds_of_a_batch_step": {name: round(ms, 3) for name, ms in medians.items()},
-        "policy_forward_ms": round(policy, 3),
-        "environment_features_and_policy_ms": round(overhead, 3),
-        "environment_features_and_policy_share": round(overhead / (whole + policy), 4),
+        "environment_features_and_policy_ms": round(rest, 3),
+        "environment_features_and_policy_share": round(rest / medians["all in all"], 4),
     }
 
 
@@ -263,7 +263,7 @@ def main() -> None:
         "with_scoring": scored,
         "without_scoring": unscored,
         "shares_scored_by_ssim_and_psnr": shares,
-        "prefix_cache_bytes": job.prefixes.memory.used_bytes,
+        "prefix_cache_bytes": job.prefixes.kept.memory.used_bytes,
     }
     Console().print(f"written: {record('throughput', figures)}")
 

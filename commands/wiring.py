@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.prompts import PromptRecord, read_prompts
+from base.cache_folder import cache_folder
 from base.errors import CheckpointError, ConfigError, DataError
 from envs.generator import Generator
 
@@ -101,7 +102,12 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         if given["dtype"] not in dtypes:
             raise ConfigError(f"dtype is {given['dtype']!r}; expected one of {', '.join(dtypes)}")
         given["dtype"] = dtypes[given["dtype"]]
-    return InfinityGenerator.from_pretrained(folder, device=device, **given)
+    generator = InfinityGenerator.from_pretrained(folder, device=device, **given)
+    if text != "scenes":  # whose text encoder is faster than a disk
+        parts = generator.pipeline
+        texts = cache_folder() / "text_features"
+        parts.text_encoder.keep_in(texts, parts.weights_hash, 512 * 2**20)
+    return generator
 
 
 def _table_file(text: str) -> Path:

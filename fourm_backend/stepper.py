@@ -213,7 +213,6 @@ class Stepper:
         noise = SiteNoise([row.request.seed])
         drawn = draw_tokens(mixed, plan.positions, step, noise, self.top_k, self.top_p)
         chances = mixed.float().softmax(-1)
-        likeliest = chances.amax(-1)
         entropy = torch.special.entr(chances).sum(-1).mean() / math.log(chances.shape[-1])
         targets: Mapping[str, Entry] = {
             **row.targets,
@@ -225,9 +224,7 @@ class Stepper:
             stage=row.stage + 1,
             targets=targets,
             branches=(branches[0], last),
-            confidence=float(likeliest.mean()),
-            least_sure=float(likeliest.min()),
-            doubt=float((1.0 - likeliest).sum()),
+            confidence=float(chances.amax(-1).mean()),
             entropy=float(entropy),
         )
 

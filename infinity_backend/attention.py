@@ -49,9 +49,9 @@ def attend_cache(
 def _past(group: Group, block: int) -> tuple[list[Tensor], list[Tensor]]:
     """Cached keys and values of one block, one [R, H, m, c] per earlier stage."""
     keys, values = [], []
-    for stage_refs in zip(*(row.history for row in group.rows), strict=True):
-        keys.append(gather_rows(stage_refs, lambda c: c.keys[block], group.branches))
-        values.append(gather_rows(stage_refs, lambda c: c.values[block], group.branches))
+    for runs in group.history:
+        keys.append(gather_rows(runs, lambda chunk: chunk.keys[block], group.branches))
+        values.append(gather_rows(runs, lambda chunk: chunk.values[block], group.branches))
     return [k.flatten(0, 1) for k in keys], [v.flatten(0, 1) for v in values]
 
 

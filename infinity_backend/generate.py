@@ -196,8 +196,7 @@ class Stepper:
     def _inputs(self, stage: int, group: Group, codes: Tensor) -> Tensor:
         """Embedded tokens of a stage for all rows of a group: [b * G, L, C]."""
         if stage == 0:
-            refs = [row.text for row in group.rows]
-            pooled = gather_rows(refs, lambda chunk: chunk.pooled, group.branches)
+            pooled = gather_rows(group.text, lambda chunk: chunk.pooled, group.branches)
             return pooled.flatten(0, 1)[:, None] + self.model.pos_start
         x = resize(codes[list(group.members)], self.tokenizer_grid(stage))
         if self.config.infinity.apply_spatial_patchify:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class InfinityGenerator:
         self._decode_flops = decoder_flops(self.stepper.vae, grid)
         self.detail_features_flops = 2.0 * decoder_flops(self.stepper.vae, FEATURE_GRID)
         self._stages = lru_cache(maxsize=4096)(self._stages_for)
+        self._stage_flops = lru_cache(maxsize=65536)(partial(stage_flops, config))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> "InfinityGenerator":
@@ -137,15 +138,13 @@ class InfinityGenerator:
         return np.array(costs, dtype=np.float64)
 
     def _row_cost(self, row: Row, stage: int, decision: Decision) -> float:
-        config = self.stepper.config
         ratio = decision["prune_ratio"]
         if stage >= self.max_stages or ratio == SKIP:
             return 0.0
         branches = row.branches if decision["guidance"] else 1
-        lengths = [of_branch[row.text.index] for of_branch in row.text.chunk.lengths[:branches]]
-        past = [(ref.chunk.tokens, ref.chunk.kept) for ref in row.history]
-        cfg = self.stepper.cfg[stage]
-        return float(stage_flops(config, stage, ratio, past, lengths, cfg))
+        text, past = row.text, tuple((ref.chunk.tokens, ref.chunk.kept) for ref in row.history)
+        lengths = tuple(of_branch[text.index] for of_branch in text.chunk.lengths[:branches])
+        return float(self._stage_flops(stage, ratio, past, lengths, self.stepper.cfg[stage]))
 
     def advance(self, state: GenerationState, decisions: Sequence[Decision]) -> GenerationState:
         """One stage of each row that is not done.

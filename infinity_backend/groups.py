@@ -6,6 +6,7 @@ n kept tokens, H heads, c head width, T text tokens, C width, d bits per token.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -19,8 +20,10 @@ from infinity_backend.state import (
     KeyValueChunk,
     RestorationChunk,
     Row,
+    Runs,
     TextChunk,
     gather_rows,
+    shared_runs,
 )
 
 
@@ -46,6 +49,17 @@ class Group:
     def num_rows(self) -> int:
         """R: one row per request and branch, the conditional ones first."""
         return self.branches * len(self.rows)
+
+    @cached_property
+    def text(self) -> Runs:
+        """Where the rows' texts lie."""
+        return shared_runs([row.text for row in self.rows])
+
+    @cached_property
+    def history(self) -> tuple[Runs, ...]:
+        """Where each earlier stage's keys and values of the rows lie."""
+        stages = zip(*(row.history for row in self.rows), strict=True)
+        return tuple(shared_runs(refs) for refs in stages)
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ class GroupRun:
 
 def text_rows(group: Group, get: Callable[[TextChunk], Tensor]) -> Tensor:
     """The text entries of all R rows of a group, conditional ones first."""
-    return gather_rows([row.text for row in group.rows], get, group.branches).flatten(0, 1)
+    return gather_rows(group.text, get, group.branches).flatten(0, 1)
 
 
 def pack_groups(groups: Sequence[Group], tokens: Sequence[int]) -> Packing:

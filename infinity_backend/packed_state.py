@@ -56,10 +56,13 @@ def _pack_row(state: GenerationState, number: int) -> Packed:
     for place, ref in enumerate(row.history):
         chunk = ref.chunk
         packed[f"history_{place}_tokens"] = torch.tensor([chunk.tokens, chunk.kept])
-        # of blocks that keep different numbers of tokens, one tensor each
         for kind, tensors in (("keys", chunk.keys), ("values", chunk.values)):
-            for block, tensor in enumerate(tensors):
-                packed[f"history_{place}_{kind}_{block}"] = tensor[:, ref.index]
+            own = [tensor[:, ref.index] for tensor in tensors]  # each [b, H, n, c]
+            # blocks that keep different numbers of tokens are padded, and cut again
+            most = max(tensor.shape[-2] for tensor in own)
+            padded = [F.pad(tensor, (0, 0, 0, most - tensor.shape[-2])) for tensor in own]
+            packed[f"history_{place}_{kind}"] = torch.stack(padded)  # [K, b, H, n, c]
+        packed[f"history_{place}_lengths"] = torch.tensor([k.shape[-2] for k in chunk.keys])
     for stage, signs in enumerate(row.signs):
         if signs is not None:
             packed[f"signs_{stage}"] = signs
@@ -94,7 +97,8 @@ def unpack(
 def _shapes(row: Packed) -> tuple[Any, ...]:
     """What rows must have in common to lie in one chunk; texts may differ in length."""
     tensors = [(n, t.shape) for n, t in sorted(row.items()) if not n.startswith("text_")]
-    return tuple(tensors), tuple(row["counts"].tolist())
+    counts = [row[n].tolist() for n, _ in tensors if n.endswith(("counts", "tokens", "lengths"))]
+    return tuple(tensors), str(counts)
 
 
 def _unpack_alike(
@@ -109,8 +113,14 @@ def _unpack_alike(
     history: list[KeyValueChunk] = []
     while (place := f"history_{len(history)}") + "_tokens" in first:
         tokens, kept = first[f"{place}_tokens"].tolist()
+        lengths = first[f"{place}_lengths"].tolist()
         keys, values = (
-            tuple(stacked(f"{place}_{kind}_{block}") for block in range(len(text.keys)))
+            tuple(
+                block[..., :length, :]
+                for block, length in zip(
+                    stacked(f"{place}_{kind}", axis=2).unbind(0), lengths, strict=True
+                )
+            )
             for kind in ("keys", "values")
         )
         history.append(KeyValueChunk(keys, values, tokens, kept))

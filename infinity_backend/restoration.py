@@ -10,7 +10,7 @@ from infinity_backend.bsq import Grid
 from infinity_backend.config import PruningConfig
 from infinity_backend.groups import GroupRun
 from infinity_backend.pruning import resize_tokens
-from infinity_backend.state import Ref, RestorationChunk, gather_rows
+from infinity_backend.state import Ref, RestorationChunk, gather_rows, shared_runs
 
 
 def cached_update(
@@ -21,7 +21,8 @@ def cached_update(
     if not refs:
         rows, width = run.group.num_rows, run.group.rows[0].text.chunk.pooled.shape[-1]
         return run.modulation.new_zeros(rows, grid[0] * grid[1], width, dtype=torch.float32)
-    cached = gather_rows(refs, lambda c: c.updates[block][sub_layer], run.group.branches)
+    runs = shared_runs(refs)
+    cached = gather_rows(runs, lambda chunk: chunk.updates[block][sub_layer], run.group.branches)
     return resize_tokens(cached.flatten(0, 1), refs[0].chunk.grid, grid)
 
 
@@ -34,7 +35,7 @@ def all_cached_updates(run: GroupRun, pruning: PruningConfig, grid: Grid) -> Ten
     def total(chunk: RestorationChunk) -> Tensor:
         return torch.stack([part for parts in chunk.updates.values() for part in parts]).sum(0)
 
-    summed = gather_rows(refs, total, run.group.branches)
+    summed = gather_rows(shared_runs(refs), total, run.group.branches)
     return resize_tokens(summed.flatten(0, 1), refs[0].chunk.grid, grid)
 
 
@@ -43,8 +44,10 @@ def carried_entropy(run: GroupRun, pruning: PruningConfig, grid: Grid) -> Tensor
     refs = [row.attention for row in run.group.rows if row.attention is not None]
     if not refs or not pruning.measures_attention:
         return None
-    entropy = gather_rows(refs, lambda c: c.entropy, run.group.branches).flatten(0, 1)
-    return resize_tokens(entropy.transpose(1, 2), refs[0].chunk.grid, grid).transpose(1, 2)
+    entropy = gather_rows(shared_runs(refs), lambda c: c.entropy, run.group.branches)
+    return resize_tokens(entropy.flatten(0, 1).transpose(1, 2), refs[0].chunk.grid, grid).transpose(
+        1, 2
+    )
 
 
 def _refs(run: GroupRun, pruning: PruningConfig) -> list[Ref[RestorationChunk]]:

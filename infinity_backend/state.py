@@ -10,7 +10,7 @@ width, n tokens, T text tokens, C width, d bits per latent cell, (h, w) and (H, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -84,23 +84,34 @@ class Ref(Generic[T]):
     index: int
 
 
-def gather_rows(refs: Sequence[Ref[Any]], get: Callable[[Any], Tensor], branches: int) -> Tensor:
-    """The rows' entries of a shared tensor, [b, G, ...]; no copy where they already lie so.
+Runs: TypeAlias = tuple[tuple[Any, slice | Tensor], ...]
 
-    Text of different lengths is padded along the last axis but one (keys) or the last (masks).
+
+def shared_runs(refs: Sequence[Ref[Any]]) -> Runs:
+    """Neighbours that lie in one chunk: the chunk, and their places in it, as a slice if they can.
+
+    Found once for a group of rows, it serves all tensors of these chunks.
     """
-    pieces: list[Tensor] = []
+    runs: list[tuple[Any, slice | Tensor]] = []
     start = 0
     while start < len(refs):
         stop = start + 1
         while stop < len(refs) and refs[stop].chunk is refs[start].chunk:
             stop += 1
-        tensor = get(refs[start].chunk)[:branches]
-        indices = [ref.index for ref in refs[start:stop]]
-        if indices != list(range(tensor.shape[1])):
-            tensor = tensor[:, indices]
-        pieces.append(tensor)
+        places = [ref.index for ref in refs[start:stop]]
+        in_a_row = places == list(range(places[0], places[0] + len(places)))
+        index = slice(places[0], places[-1] + 1) if in_a_row else torch.tensor(places)
+        runs.append((refs[start].chunk, index))
         start = stop
+    return tuple(runs)
+
+
+def gather_rows(runs: Runs, get: Callable[[Any], Tensor], branches: int) -> Tensor:
+    """The rows' entries of a shared tensor, [b, G, ...]; no copy where they already lie so.
+
+    Text of different lengths is padded along the last axis but one (keys) or the last (masks).
+    """
+    pieces = [get(chunk)[:branches, index] for chunk, index in runs]
     return pieces[0] if len(pieces) == 1 else _concatenate(pieces)
 
 

@@ -4,7 +4,6 @@ Shapes: B prompts, T tokens of the longest, D_t channels.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +14,15 @@ from torch import Tensor
 
 from base.errors import CheckpointError
 from base.files import read_json
+from base.tensor_cache import TensorCache
 from base.torchvision_stub import import_torchvision
 from base.weight_files import check_finite, check_weights_file
 from infinity_backend.cost import t5_encoder_flops
 from infinity_backend.text import TextCondition
 
 logger = logging.getLogger(__name__)
+MEMORY_BYTES = 256 * 2**20
+DISK_BYTES = 2 * 2**30
 
 
 @dataclass
@@ -31,14 +33,15 @@ class TextEncoder:
         model: a `transformers.T5EncoderModel`.
         tokenizer: the tokenizer that belongs to it.
         max_tokens: longer prompts are cut there, with a warning.
-        remembered_prompts: how many prompts' features are kept in memory.
+        kept: features of prompts that were encoded, within a limit; see `keep_in`.
+        identity: of the weights, for features on disk.
     """
 
     model: Any
     tokenizer: Any
     max_tokens: int = 512
-    remembered_prompts: int = 4096
-    _features: OrderedDict[str, Tensor] = field(default_factory=OrderedDict, repr=False)
+    kept: TensorCache = field(default_factory=lambda: TensorCache("text", MEMORY_BYTES), repr=False)
+    identity: str = ""
     _lengths: dict[str, int] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -103,6 +106,17 @@ class TextEncoder:
             ) from None
         return 4 * weights
 
+    def keep_in(self, folder: str | Path | None, identity: str, memory_bytes: int) -> None:
+        """Keep features elsewhere from now on.
+
+        Args:
+            folder: on disk, where several encoders may keep theirs; `None`: in memory only.
+            identity: of the weights: features of others are not taken for one's own.
+            memory_bytes: how much memory they may take.
+        """
+        self.kept = TensorCache("text", memory_bytes, folder, DISK_BYTES)
+        self.identity = identity
+
     def length(self, prompt: str) -> int:
         """Tokens of a prompt, the end of the sequence counted."""
         if prompt not in self._lengths:
@@ -115,28 +129,38 @@ class TextEncoder:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> TextCondition:
-        """Features of the prompts: those not seen lately are encoded, one padded batch of them.
+        """Features of the prompts: those that are not kept are encoded, one padded batch of them.
 
         Words outside the vocabulary and prompts that are cut are logged as warnings.
         """
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._features]
+        rows: dict[str, Tensor] = {}
+        new = []
+        for prompt in dict.fromkeys(prompts):
+            kept = self.kept.get(self._key(prompt))
+            if kept is None:
+                new.append(prompt)
+            else:
+                rows[prompt] = kept["features"]
         for start in range(0, len(new), 64):
-            self._encode(new[start : start + 64])
-        rows = [self._features[prompt] for prompt in prompts]
-        for prompt in prompts:
-            self._features.move_to_end(prompt)
-        while len(self._features) > self.remembered_prompts:
-            self._features.popitem(last=False)
-        return TextCondition.from_rows(rows)
+            rows |= self._encode(new[start : start + 64])
+        device = next(self.model.parameters()).device
+        features = [rows[prompt].to(device) for prompt in prompts]
+        return TextCondition.from_compact(torch.cat(features), [len(row) for row in features])
 
-    def _encode(self, prompts: list[str]) -> None:
+    def _key(self, prompt: str) -> str:
+        return f"{self.identity} {self.max_tokens} {prompt}"
+
+    def _encode(self, prompts: list[str]) -> dict[str, Tensor]:
         ids = [self._token_ids(prompt) for prompt in prompts]
         device = next(self.model.parameters()).device
         batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
         features = self.model(**batch).last_hidden_state.float()  # [B, T, D_t]
+        rows = {}
         for prompt, row, tokens in zip(prompts, features, ids, strict=True):
-            self._features[prompt] = row[: len(tokens)].clone()
+            rows[prompt] = row[: len(tokens)].clone()
+            self.kept.put(self._key(prompt), {"features": rows[prompt]})
             self._lengths[prompt] = len(tokens)
+        return rows
 
     def _token_ids(self, prompt: str) -> list[int]:
         ids = self.tokenizer(prompt, truncation=False)["input_ids"]

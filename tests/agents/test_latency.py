@@ -1,6 +1,8 @@
 import pytest
 
 from agents.latency import LatencyTable, measure_latency
+from agents.ppo import train
+from agents.ppo_settings import EnvironmentOptions, PPOSettings, TrainSettings
 from base.errors import CheckpointError, ConfigError
 from base.files import write_json
 from envs.toy import ToyGenerator, ToyRequest
@@ -80,3 +82,20 @@ def test_batches_with_different_stages_are_refused():
         measure_latency(GENERATOR, [ToyRequest(0), ToyRequest(1)])
     with pytest.raises(ConfigError, match="repeats is 0"):
         measure_latency(GENERATOR, [REQUEST], repeats=0)
+
+
+def test_milliseconds_as_what_is_learned_to_save(tmp_path):
+    table = LatencyTable(write_table(tmp_path), GENERATOR)
+    settings = TrainSettings(
+        environment=EnvironmentOptions(preference=0.5, cost="latency", first_controlled_stage=1),
+        ppo=PPOSettings(total_episodes=8, num_envs=4, batch_size=8),
+    )
+    requests = [ToyRequest(index) for index in (1, 4, 7, 10)]  # those with four stages
+    held_out = [ToyRequest(1000)]
+    result = train(GENERATOR, requests, held_out, settings, tmp_path / "run", latency_table=table)
+    last = result.evaluations[-1]
+    full_ms = 3 + 4 * 10 + 3  # text, four stages, decoding
+    saved = last["latency_saved_ms"] / full_ms
+    assert last["return"] == pytest.approx(0.5 * saved + 0.5 * last["ssim"])
+    with pytest.raises(ConfigError, match="needs a latency_table"):
+        train(GENERATOR, requests, held_out, settings, tmp_path / "other")

@@ -85,10 +85,10 @@ def test_limits(tmp_path: Path) -> None:
     generator = counting()
     cache = PrefixCache()
     cache.get(generator, REQUESTS[:1], FIRST)
-    size = cache.memory.used_bytes
+    size = cache.kept.memory.used_bytes
     small = PrefixCache(memory_bytes=int(1.5 * size))
     small.get(generator, REQUESTS[:3], FIRST)
-    assert len(small.memory) == 1 and small.memory.used_bytes <= 1.5 * size
+    assert len(small.kept.memory) == 1 and small.kept.memory.used_bytes <= 1.5 * size
     disk = PrefixCache(tmp_path, disk_bytes=3 * size)
     disk.get(generator, REQUESTS, FIRST)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * size
@@ -132,10 +132,10 @@ def test_the_environment_keeps_prefixes_and_books() -> None:
 def test_generators_that_cannot_pack_and_fresh_seeds_do_without() -> None:
     cache = PrefixCache()
     state = cache.get(ToyGenerator(), [ToyRequest(1)], 1)
-    assert state.stage.tolist() == [1] and len(cache.memory) == 0
+    assert state.stage.tolist() == [1] and len(cache.kept.memory) == 0
     generator = counting()
     env = PruningEnv(
         generator, REQUESTS, fresh_seeds=True, prefix_cache=cache, first_controlled_stage=FIRST
     )
     env.reset(seed=0)
-    assert len(cache.memory) == 0
+    assert len(cache.kept.memory) == 0
