@@ -28,7 +28,7 @@ from agents.tensorboard import make_logger
 from agents.training_log import RolloutRecorder, log_evaluation, log_rollout
 from agents.training_state import load_training_state, save_training_state
 from base.files import write_json
-from envs.final_fidelity import Scorer
+from envs.final_fidelity import Scorer, falling_figures
 from envs.generator import Generator
 from envs.prefixes import PrefixCache
 from envs.prices import LatencyTable
@@ -124,7 +124,7 @@ def train(
             fidelity=settings.constraint.figure if settings.constraint else None,
             **vars(settings.environment),
         )
-        constraint = _constraint(settings, environment_scorers)
+        constraint = _constraint(settings, falling_figures(generator, environment_scorers))
         learned_from = learned_rewards(env, generator, requests, settings, cache)
         model = make_model(learned_from, generator, settings)
         recorder = RolloutRecorder()
@@ -219,11 +219,10 @@ def train(
         return TrainResult(finished, model.num_timesteps, episodes, evaluations)
 
 
-def _constraint(settings: TrainSettings, scorers: Sequence[Scorer]) -> Constraint | None:
+def _constraint(settings: TrainSettings, falling: set[str]) -> Constraint | None:
     """The constraint to begin with, if there is one."""
     if settings.constraint is None:
         return None
-    falling = {scorer.name for scorer in scorers if not scorer.higher_is_better}
     return Constraint(settings.constraint, settings.constraint.figure in falling)
 
 

@@ -79,7 +79,9 @@ def _solve(options: Any, folder: Path, generator: Generator) -> float:
     requests = make_requests(generator, load_prompts(prompts))
     cache = ReferenceCache(cache_folder() / "references")
     # what comes with the package may lie where nothing can be written
-    kept_in = cache_folder() / "calibration" if (SHIPPED / folder).is_dir() else folder
+    shipped = SHIPPED / folder
+    inside = SHIPPED in shipped.parents and shipped.is_dir()
+    kept_in = cache_folder() / "calibration" if inside else folder
     calibration = Calibration(policy, kept_in, generator, requests, cache)
     if options.min_ssim is None:
         target = Target("saved", options.target_saving)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from commands.wiring import choose_device, load_generator, load_prompts, make_requests
+from commands.wiring import (
+    choose_device,
+    load_generator,
+    load_prompts,
+    load_scorers,
+    make_requests,
+)
 
 
 def make_parser() -> ArgumentParser:
@@ -38,6 +44,12 @@ def make_parser() -> ArgumentParser:
         help="the n decisions, such as '[{prune_ratio: 0.0}, {prune_ratio: 1.0}]'; "
         "default: the generator's own",
     )
+    parser.add_argument(
+        "--metrics",
+        type=list[str],
+        default=[],
+        help="further figures of every image beside ssim and psnr, such as '[lpips, clip]'",
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="requests that grow together")
     return parser
 
@@ -51,7 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     from envs.references import ReferenceCache
     from envs.tabulate import tabulate
 
-    generator = load_generator(options.generator, choose_device(options.device))
+    device = choose_device(options.device)
+    generator = load_generator(options.generator, device)
     prompts = [prompt for text in options.prompts for prompt in load_prompts(text)]
     requests = make_requests(generator, prompts)
     parts_folder = Path(f"{options.out}.parts")  # an interrupted run goes on from here
@@ -66,6 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
             on_batch=lambda done: bar.update(task, completed=done),
             menu=options.menu,
             parts_folder=parts_folder,
+            scorers=load_scorers(options.metrics, options.generator, device),
         )
     path = save_table(options.out, table)
     shutil.rmtree(parts_folder)

@@ -16,7 +16,7 @@ from gymnasium.error import ResetNeeded
 from base.errors import ConfigError, DataError, GenerationError
 from envs.actions import action_encoding
 from envs.episode import Episode
-from envs.final_fidelity import final_fidelity, quality
+from envs.final_fidelity import falling_figures, final_fidelity, quality
 from envs.generator import Generator, Request
 from envs.latent_observation import LatentObservation
 from envs.observation import Observation, VectorObservation
@@ -79,6 +79,7 @@ class PruningCore:
             if settings.obs_mode == "vector"
             else LatentObservation(generator, settings.obs_mode)
         )
+        self.falling = falling_figures(generator, settings.scorers)
         self.references = settings.reference_cache or ReferenceCache()
         self.prefixes: PrefixCache | None = None
         if not settings.fresh_seeds:  # whose requests never come back
@@ -164,7 +165,7 @@ class PruningCore:
         if self.stage_reward is None:
             qualities = np.zeros(self.num_rows)
             if ended:
-                qualities[ended] = quality(figures, self.settings.fidelity, self.settings.scorers)
+                qualities[ended] = quality(figures, self.settings.fidelity, self.falling)
             preference = np.array([episode.preference for episode in episodes])
             rewards = REWARDS[self.settings.reward](preference, saved, qualities)
         else:

@@ -77,6 +77,7 @@ class DecisionTable:
         fixed_costs: [N] float64, FLOPs.
         costs: [N, V] float64, FLOPs of the stage that led to the node; 0 at the root.
         features: [N, V, F] float32.
+        falling_figures: those of the figures that fall as outputs improve, such as LPIPS.
         figures: by name, [N, L] float64 fidelity of the leaf's output; the primary one first.
     """
 
@@ -92,6 +93,7 @@ class DecisionTable:
     costs: np.ndarray
     features: np.ndarray
     figures: Mapping[str, np.ndarray]
+    falling_figures: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -158,6 +160,7 @@ def save_table(path: str | Path, table: DecisionTable) -> Path:
         "first_stage": table.first_stage,
         "open_choices": table.open_choices,
         "figures": list(table.figures),
+        "falling_figures": list(table.falling_figures),
         "requests": [[r.key, r.label, r.seed] for r in table.requests],
         "stages": [[[s.name, s.tokens, s.cost_flops] for s in row] for row in table.stages],
     }
@@ -208,6 +211,7 @@ def load_table(path: str | Path) -> DecisionTable:
             fixed_costs=arrays["fixed_costs"],
             costs=arrays["costs"],
             features=features,
+            falling_figures=tuple(record.get("falling_figures", ())),
             figures={name: arrays[f"figure_{name}"] for name in record["figures"]},
         )
     except FileNotFoundError:

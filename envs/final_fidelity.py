@@ -99,16 +99,20 @@ def measured_fidelity(
     return figures
 
 
-def quality(
-    figures: dict[str, np.ndarray], name: str | None, scorers: Sequence[Scorer]
-) -> np.ndarray:
+def falling_figures(generator: Generator, scorers: Sequence[Scorer] = ()) -> set[str]:
+    """The figures that fall as outputs improve, such as LPIPS: of scorers, and those of a table."""
+    known: Sequence[str] = getattr(generator, "falling_figures", ())
+    return {*known, *(scorer.name for scorer in scorers if not scorer.higher_is_better)}
+
+
+def quality(figures: dict[str, np.ndarray], name: str | None, falling: set[str]) -> np.ndarray:
     """[n] the figure that rewards weigh: the more the better.
 
     Args:
         figures: [n] each, the primary one first.
         name: of the figure; `None`: the primary one. One that falls as outputs improve (LPIPS)
             counts as 1 - its value.
-        scorers: what the others were made by.
+        falling: see `falling_figures`.
 
     Raises:
         ConfigError: there is no such figure.
@@ -119,5 +123,4 @@ def quality(
             f"fidelity is {name!r}; there are the figures {', '.join(figures)}, and those of "
             "scorers that are passed"
         )
-    falls = any(scorer.name == name and not scorer.higher_is_better for scorer in scorers)
-    return 1 - figures[name] if falls else figures[name]
+    return 1 - figures[name] if name in falling else figures[name]

@@ -8,6 +8,7 @@ Glossary: B requests of a batch, n decisions of the menu, V nodes, L leaves, F f
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from base.decisions import Decision, DecisionSpace
 from base.errors import ConfigError
 from base.files import write_atomic
 from envs.decision_table import DecisionTable, TabulatedRequest
-from envs.final_fidelity import final_fidelity
+from envs.final_fidelity import Scorer, falling_figures, final_fidelity
 from envs.generator import Generator
 from envs.references import ReferenceCache
 from envs.replay import full_decisions, replay
@@ -33,6 +34,7 @@ def tabulate(
     on_batch: Callable[[int], None] = lambda done: None,
     menu: Sequence[Decision] | None = None,
     parts_folder: Path | None = None,
+    scorers: Sequence[Scorer] = (),
 ) -> DecisionTable:
     """Walk the whole tree of a menu on the last stages of these requests.
 
@@ -47,6 +49,7 @@ def tabulate(
         on_batch: called with the number of requests that are done.
         menu: the decisions, n of them; default: the generator's own menu.
         parts_folder: batches that are done are kept here, and found again by another call.
+        scorers: further figures of images, such as LPIPS.
 
     Raises:
         ConfigError: requests of different lengths, or a menu of which a stage allows now these
@@ -67,13 +70,16 @@ def tabulate(
     parts = []
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
-        part_file = _part_file(parts_folder, generator.fingerprint, batch, menu, first_stage)
+        names = [scorer.name for scorer in scorers]
+        content = [generator.fingerprint, [r.key for r in batch], list(menu), first_stage, names]
+        part_file = _part_file(parts_folder, content)
         if part_file is None or not part_file.exists():
             references = reference_cache.get(generator, batch)
             state, _ = replay(
                 generator, batch, [full_decisions(generator, first_stage)] * len(batch)
             )
-            parts.append(_grow(generator, state, references, menu, open_choices, rows_at_once))
+            measure = partial(_measure, generator, references, scorers, rows_at_once)
+            parts.append(_grow(generator, state, measure, menu, open_choices, rows_at_once))
             if part_file is not None:
                 _save_part(part_file, *parts[-1])
         else:
@@ -95,21 +101,15 @@ def tabulate(
         fixed_costs=np.array([float(generator.fixed_cost(request)) for request in requests]),
         costs=np.concatenate(costs),
         features=np.concatenate(features),
+        falling_figures=tuple(falling_figures(generator, scorers)),
         figures={n: np.concatenate([part[n] for part in figures]) for n in figures[0]},
     )
 
 
-def _part_file(
-    folder: Path | None,
-    fingerprint: str,
-    requests: Sequence[Any],
-    menu: Sequence[Decision],
-    first_stage: int,
-) -> Path | None:
+def _part_file(folder: Path | None, content: Sequence[Any]) -> Path | None:
     """Where a batch is kept: the name says all that it depends on."""
     if folder is None:
         return None
-    content = [fingerprint, [request.key for request in requests], list(menu), first_stage]
     return folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.npz"
 
 
@@ -148,13 +148,13 @@ def _open_choices(
 def _grow(
     generator: Generator,
     state: Any,
-    references: Sequence[np.ndarray],
+    measure: Callable[[Any], dict[str, np.ndarray]],
     menu: Sequence[dict[str, Any]],
     open_choices: Sequence[Sequence[int]],
     rows_at_once: int,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """[B, V] costs, [B, V, F] features and [B, L] figures of one batch, from its first node on."""
-    count, nodes = len(references), 1
+    count, nodes = len(state.requests), 1
     costs = [np.zeros((count, 1))]
     features = [generator.features(state)[:, None]]
     # Rows lie node by node, and within a node request by request.
@@ -182,7 +182,7 @@ def _grow(
         nodes *= size
         costs.append(level_costs.reshape(nodes, count).T)
         features.append(level_features.reshape(nodes, count, -1).transpose(1, 0, 2))
-    figures = _measure(generator, state, list(references), rows_at_once)
+    figures = measure(state)
     leaves = {name: column.reshape(-1, count).T for name, column in figures.items()}
     return np.concatenate(costs, axis=1), np.concatenate(features, axis=1), leaves
 
@@ -198,7 +198,11 @@ def _advance(generator: Generator, state: Any, decisions: Sequence[Any], rows_at
 
 
 def _measure(
-    generator: Generator, state: Any, references: list[np.ndarray], rows_at_once: int
+    generator: Generator,
+    references: Sequence[np.ndarray],
+    scorers: Sequence[Scorer],
+    rows_at_once: int,
+    state: Any,
 ) -> dict[str, np.ndarray]:
     """The figures of all rows, [L * B]; rows go through the references again and again."""
     parts = []
@@ -206,5 +210,6 @@ def _measure(
         rows = range(start, min(start + rows_at_once, len(state.requests)))
         outputs = generator.finish(generator.fork(state, rows))
         expected = [references[row % len(references)] for row in rows]
-        parts.append(final_fidelity(generator, outputs, expected))
+        labels = [state.requests[row].label for row in rows]
+        parts.append(final_fidelity(generator, outputs, expected, scorers, labels))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -9,6 +9,8 @@ import envs.tabulate
 from base.errors import ConfigError, DataError
 from commands import generate, tabulate, train
 from envs.decision_table import load_table
+from envs.pruning_env import PruningEnv
+from envs.tabulated import TableGenerator
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,23 @@ def test_a_menu_of_ones_own_and_going_on_after_a_stop(tmp_path, monkeypatch):
         "whole.npz",
         "stopped.npz",
     }
+
+
+def test_further_figures_of_every_image_and_which_way_is_better(tmp_path):
+    out = tmp_path / "scenes.npz"
+    menu = "[{prune_ratio: 0.0}, {prune_ratio: 1.0}]"
+    options = ["--num-stages", "1", "--menu", menu, "--prompts", '["scenes:train:3"]']
+    assert tabulate.main([*options, "--metrics", "[lpips, clip]", "--out", str(out)]) == 0
+    table = TableGenerator(load_table(out))
+    names = list(table.table.figures)
+    assert names[:2] == ["ssim", "psnr"] and len(names) == 4
+    (lpips,) = table.falling_figures
+    assert "lpips" in lpips
+    assert (table.table.figures[lpips][:, 0] == 0).all()  # nothing pruned
+    assert (table.table.figures[lpips][:, 1] > 0).all()
+    env = PruningEnv(
+        table, table.table.requests, fidelity=lpips, preference=0.0, first_controlled_stage=6
+    )
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(1)
+    assert reward == pytest.approx(1 - info[lpips])
