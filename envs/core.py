@@ -24,7 +24,7 @@ from envs.order import RequestOrder
 from envs.pictures import pictures_of, shows_pictures
 from envs.predecessor import FORMULAS
 from envs.prefixes import PrefixCache, run_full
-from envs.prices import Prices
+from envs.prices import Prices, told_latency
 from envs.references import ReferenceCache
 from envs.replacement import permitted
 from envs.replay import full_decisions, replay
@@ -89,12 +89,7 @@ class PruningCore:
             self.stage_reward = StageReward(
                 settings.reward, generator, self.references, settings.scorers
             )
-        self.prices: Prices | None = None
-        if settings.cost == "latency":
-            assert settings.latency_table is not None
-            self.prices = Prices(
-                settings.latency_table, generator.decision_space, settings.first_controlled_stage
-            )
+        self.prices = Prices.of(settings, generator)
         self.order = RequestOrder(
             requests,
             settings.preference_range,
@@ -187,7 +182,8 @@ class PruningCore:
             )
         for place, row in enumerate(ended):
             values = {name: float(column[place]) for name, column in figures.items()}
-            summary = {**episodes[row].summary(), **values, **self._latency(episodes[row])}
+            milliseconds = told_latency(self.settings, self.generator, episodes[row])
+            summary = {**episodes[row].summary(), **values, **milliseconds}
             infos[row].update(summary, episode_summary=dict(summary))
             if self.settings.keep_images:
                 shown = pictures_of(self.generator, [outputs[place]])
@@ -296,17 +292,6 @@ class PruningCore:
             )
         except DataError as error:
             raise GenerationError(f"final outputs of requests {labels}: {error}") from error
-
-    def _latency(self, episode: Episode) -> dict[str, float]:
-        table = self.settings.latency_table
-        if table is None:
-            return {}
-        full = full_decisions(self.generator, len(episode.stages))
-        asked = len(episode.stages) - self.settings.first_controlled_stage
-        return {
-            "latency_ms": float(table.latency_ms(episode.request, episode.decisions, asked)),
-            "full_latency_ms": float(table.latency_ms(episode.request, full)),
-        }
 
     def _check_started(self) -> None:
         if self.state is None:

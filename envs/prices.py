@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from base.decisions import Decision, DecisionSpace
 from base.stages import Stage
+from envs.generator import Generator
+from envs.replay import full_decisions
 
 
 class LatencyTable(Protocol):
@@ -43,6 +45,14 @@ class Prices:
     space: DecisionSpace
     first_controlled_stage: int
 
+    @classmethod
+    def of(cls, settings: Any, generator: Generator) -> "Prices | None":
+        """Those of these settings; None where FLOPs count."""
+        if settings.cost != "latency":
+            return None
+        first = settings.first_controlled_stage
+        return cls(settings.latency_table, generator.decision_space, first)
+
     def full(self, stages: Sequence[Stage]) -> tuple[list[float], float]:
         """Milliseconds of each stage with nothing pruned and nobody asked, and of the whole."""
         full = self.space.complete({})
@@ -54,3 +64,16 @@ class Prices:
         asked = number >= self.first_controlled_stage
         price = self.table.stage_ms(name, self.space.complete(decision))
         return price + (self.table.decision_ms if asked else 0.0)
+
+
+def told_latency(settings: Any, generator: Generator, episode: Any) -> dict[str, float]:
+    """What the last info tells of an episode's milliseconds; nothing without a table."""
+    table: LatencyTable | None = settings.latency_table
+    if table is None:
+        return {}
+    full = full_decisions(generator, len(episode.stages))
+    asked = len(episode.stages) - settings.first_controlled_stage
+    return {
+        "latency_ms": float(table.latency_ms(episode.request, episode.decisions, asked)),
+        "full_latency_ms": float(table.latency_ms(episode.request, full)),
+    }
