@@ -54,6 +54,12 @@ for _name, _generator, _prompts in (
         vector_entry_point="commands.environments:make_vector_env",
         kwargs={"generator": _generator, "prompts": _prompts},
     )
+gymnasium.register(
+    id="prunegym/SignEmbedding-v0",
+    entry_point="commands.environments:make_env",
+    vector_entry_point="commands.environments:make_vector_env",
+    kwargs={"generator": "sign", "prompts": "signer:train:160"},
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,8 @@
 `"8:0.4,12:0.5,16:1.0"` prunes 40 % of the stage that is 8 tokens wide, half of the one that is 12
 wide, and skips the one that is 16 wide; stages that are not named are computed in full. A stage is
 named by its width (`8`), its grid (`8x8`), its own name, or its index (`si=5`), and
-`tail=[0.4,0.5,1]` sets the last stages at once. A ratio of exactly 1 is skip.
+`tail=[0.4,0.5,1]` sets the last stages at once, `all:0.75` every stage. A ratio of exactly 1 is
+skip.
 
 Instead of entries, the text may be the name of a schedule of the field (`fastvar_default`); those
 were made for the last of 13 scales and are laid onto the last stages of any other schedule.
@@ -54,7 +55,7 @@ def parse_schedule(text: str, stage_names: Sequence[str]) -> tuple[float, ...]:
     """Return the ratio of every stage, 0 where the text does not name it.
 
     Args:
-        text: entries `stage:ratio` or `tail=[ratio,...]`, separated by commas.
+        text: entries `stage:ratio`, `all:ratio` or `tail=[ratio,...]`, separated by commas.
         stage_names: the names of the generator's stages in order, such as `8x8`.
 
     Returns:
@@ -126,6 +127,8 @@ def _parse_pair(entry: str, stage_names: Sequence[str]) -> dict[int, float]:
     key, colon, value = entry.rpartition(":")
     if not colon:
         raise ConfigError("there is no colon (write decimals with a point, as in 8:0.4)")
+    if key.strip() == "all":
+        return dict.fromkeys(range(len(stage_names)), _parse_ratio(value))
     return {_find_stage(key.strip(), stage_names): _parse_ratio(value)}
 
 

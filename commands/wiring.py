@@ -50,8 +50,9 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             4M), `walks` (the small EgoM2P, whose prompts are the same scenes, to walk through),
             `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
             wrote, instead of the generator; `table:scenes` comes with the package), `fourm-toy` or
-            `egom2p-toy` (small untrained models), or a folder with a checkpoint: one with
-            a `task.yaml` is a 4M or EgoM2P.
+            `egom2p-toy` (small untrained models), `sign` (the small PoseFormer, on keypoints that
+            were found before) or `sign:live` (the tracker runs), or a folder with a checkpoint: one
+            with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
             `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
@@ -63,13 +64,17 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         DataError: a table that is missing or damaged.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    other = text in ("toy", "fourm-toy", "egom2p-toy") or text.startswith("table:")
+    other = text in ("toy", "fourm-toy", "egom2p-toy", "sign", "sign:live") or text.startswith(
+        "table:"
+    )
     if given and (other or (model_folder(text) / "task.yaml").is_file()):
         raise ConfigError(f"generator {text!r} has no {', '.join(given)}; leave it out")
     if text == "toy":
         from envs.toy import ToyGenerator
 
         return ToyGenerator()
+    if text in ("sign", "sign:live"):
+        return _load_sign(live=text == "sign:live", device=device)
     if text in ("fourm-toy", "egom2p-toy"):
         from fourm_backend.toy import toy_egom2p, toy_fourm
 
@@ -83,7 +88,8 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
     if not folder.is_dir():
         raise CheckpointError(
             f"generator {text!r}: {folder} is not a folder; expected 'scenes', 'scenes-fourm', "
-            "'toy', table:FILE, fourm-toy, egom2p-toy, or a folder with a checkpoint"
+            "'toy', table:FILE, fourm-toy, egom2p-toy, sign, sign:live, or a folder with a "
+            "checkpoint"
         )
     if (folder / "task.yaml").is_file():
         from fourm_backend.pipeline import load_generator as load_fourm
@@ -146,8 +152,8 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
     """Load the prompts that `text` names.
 
     Args:
-        text: a prompt file, or `scenes:SPLIT:COUNT` or `toy:SPLIT:COUNT`, where SPLIT is `train`,
-            `validation` or `test`; no prompt is in two of them.
+        text: a prompt file, or `scenes:SPLIT:COUNT`, `toy:SPLIT:COUNT` or `signer:SPLIT:COUNT`,
+            where SPLIT is `train`, `validation` or `test`; no prompt is in two of them.
         first_seed: prompts that come without a seed get this one, the next one, and so on.
 
     Raises:
@@ -155,7 +161,8 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
         DataError: a prompt file that is missing or broken.
     """
     world, _, rest = text.partition(":")
-    if world not in ("scenes", "toy") or Path(text).exists():
+    worlds = {"scenes": _scene_prompts, "toy": _toy_prompts, "signer": _signer_prompts}
+    if world not in worlds or Path(text).exists():
         return read_prompts(text, first_seed)
     split, _, count = rest.partition(":")
     if split not in _TOY_SPLITS or not (count.isascii() and count.isdigit() and int(count)):
@@ -163,10 +170,9 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
             f"prompts {text!r}; expected {world}:SPLIT:COUNT with a split of "
             f"{', '.join(_TOY_SPLITS)}, such as {world}:test:64"
         )
-    make = _scene_prompts if world == "scenes" else _toy_prompts
     return [
         PromptRecord(f"{split}_{number:05d}", prompt, first_seed + number, category)
-        for number, (prompt, category) in enumerate(make(split, int(count)))
+        for number, (prompt, category) in enumerate(worlds[world](split, int(count)))
     ]
 
 
@@ -180,15 +186,32 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     from envs.toy import ToyGenerator
     from fourm_backend.generator import FourMGenerator
     from infinity_backend.request import ImageRequest
+    from sign_backend.generator import SignGenerator
 
-    if not isinstance(generator, TableGenerator | ToyGenerator | FourMGenerator):
+    if not isinstance(generator, TableGenerator | ToyGenerator | FourMGenerator | SignGenerator):
         return [ImageRequest(p.prompt, p.seed, p.negative_prompt) for p in prompts]
     for record in prompts:
         if record.negative_prompt is not None:
             raise DataError(f"prompt {record.id}: this generator takes no negative prompts")
     if isinstance(generator, ToyGenerator):
         return [_toy_request(record) for record in prompts]
+    if isinstance(generator, SignGenerator):
+        from signers.requests import read_request
+
+        return [read_request(record.prompt, record.seed) for record in prompts]
     return [generator.request(record.prompt, record.seed) for record in prompts]
+
+
+def _load_sign(live: bool, device: str) -> Generator:
+    from sign_backend.generator import SignGenerator, Tracking
+    from sign_backend.live_tracking import LiveTracking
+    from sign_backend.mediapipe_source import MediaPipeSource
+    from sign_backend.pretrained import SIGNERS, load_folder
+    from sign_backend.tracking_loss import TrackingLoss
+    from signers.clips import MOST_FRAMES
+
+    tracking: Tracking = LiveTracking(MediaPipeSource()) if live else TrackingLoss.load()
+    return SignGenerator(load_folder(SIGNERS, device), tracking, max_frames=MOST_FRAMES)
 
 
 def model_folder(name: str) -> Path:
@@ -209,6 +232,12 @@ def _scene_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
 def _toy_prompts(split: str, count: int) -> list[tuple[str, str | None]]:
     first = _TOY_SPLITS[split]
     return [(f"toy {index}", None) for index in range(first, first + count)]
+
+
+def _signer_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
+    from signers.requests import prompts
+
+    return list(prompts(split, count))
 
 
 def _toy_request(record: PromptRecord) -> Any:

@@ -106,6 +106,11 @@ class KeypointProcess:
         """Whether it can be asked."""
         return self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """Of the operating system."""
+        return self._process.pid
+
     def close(self) -> None:
         """End the process."""
         self._end()

@@ -52,10 +52,11 @@ class MediaPipeSource:
             raise ConfigError(
                 f"pose model {pose_model!r}; expected one of {', '.join(POSE_MODELS)}"
             )
-        self.complexity = POSE_MODELS.index(pose_model)
+        self.pose_model, self.complexity = pose_model, POSE_MODELS.index(pose_model)
         self.sharpen_sigma, self.keep, self._timeout_s = sharpen_sigma, keep, timeout_s
         self._python = worker_python()
         self._idle: queue.SimpleQueue[KeypointProcess] = queue.SimpleQueue()
+        self._tracking: KeypointProcess | None = None
         self._numbers = itertools.count()
 
     def extract(self, path: Path) -> Keypoints:
@@ -104,14 +105,27 @@ class MediaPipeSource:
         return np.frombuffer(data, np.uint8).reshape(shape)
 
     def tracker(self) -> "Tracker":
-        """A tracker of its own, for frames one after the other."""
-        return Tracker(self)
+        """A tracker for frames one after the other.
+
+        Raises:
+            ResourceError: there is none here.
+        """
+        if self._tracking is None or not self._tracking.alive:
+            self._tracking = KeypointProcess(self._python, self._timeout_s)
+        return Tracker(self._tracking, next(self._numbers), self.complexity)
 
     def close(self) -> None:
-        """End the workers that are idle."""
+        """End the workers that are idle, and all trackers."""
+        if self._tracking is not None:
+            self._tracking.close()
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
+
+    def worker_process_id(self) -> int:
+        """Of the worker that the next call of a single thread will use."""
+        with self._worker() as worker:
+            return worker.process_id
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[KeypointProcess]:
@@ -142,17 +156,14 @@ class MediaPipeSource:
 
 
 class Tracker:
-    """Frames in, keypoints out, with the tracker's memory in between; in a worker of its own."""
+    """Frames in, keypoints out, with the tracker's memory in between.
 
-    def __init__(self, source: MediaPipeSource):
-        self._stack = contextlib.ExitStack()
-        self._worker = self._stack.enter_context(source._worker())
-        self._number = next(source._numbers)
-        try:
-            self._ask({"do": "open", "complexity": source.complexity})
-        except BaseException:
-            self._stack.close()
-            raise
+    All trackers of a source live in one worker; they are not for several threads at once.
+    """
+
+    def __init__(self, worker: KeypointProcess, number: int, complexity: int):
+        self._worker, self._number = worker, number
+        self._ask({"do": "open", "complexity": complexity})
 
     def track(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
         """[n, 75, 3] of the next frames, [n, height, width, 3] RGB.
@@ -165,10 +176,9 @@ class Tracker:
         return _points(self._ask(header, np.ascontiguousarray(frames).tobytes()))
 
     def close(self) -> None:
-        """Forget what was tracked; the worker serves others."""
+        """Forget what was tracked."""
         if self._worker.alive:
             self._ask({"do": "close"})
-        self._stack.close()
 
     def __enter__(self) -> "Tracker":
         return self

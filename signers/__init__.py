@@ -1,0 +1,1 @@
+"""The synthetic signers: clips with labels, the frames they are drawn as, and the model of them."""

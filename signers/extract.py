@@ -1,0 +1,65 @@
+"""Draw the clips and look for their keypoints: `python -m signers.extract`. Restartable.
+
+It needs MediaPipe (`make setup-sign`); what is committed in `signers/data` was made by it. Every
+clip is a file in the run folder until all of them are there.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import auto_cli
+
+from base.files import write_atomic
+from sign_backend.clip import Keypoints
+from sign_backend.mediapipe_source import MediaPipeSource
+from sign_backend.motion import motion
+from signers.clips import SPLITS, Split, make_clip
+from signers.drawing import HEIGHT, WIDTH, frames
+from signers.keypoints import DATA, Recording, save_recordings
+
+logger = logging.getLogger(__name__)
+
+
+def extract(
+    counts: Sequence[int] = (189, 40, 100), run_dir: Path = Path("runs/signers"), out: Path = DATA
+) -> None:
+    """Write the keypoints of all clips.
+
+    Args:
+        counts: how many clips of train, validation and test.
+        run_dir: one file a clip.
+        out: one file a split.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    source = MediaPipeSource()
+    for split, count in zip(SPLITS, counts, strict=True):
+        recordings = [_recording(source, split, number, run_dir) for number in range(count)]
+        path = save_recordings(split, recordings, out)
+        logger.info("%s: %d clips, %.2f MB", path, count, path.stat().st_size / 1e6)
+    source.close()
+
+
+def _recording(source: MediaPipeSource, split: Split, number: int, run_dir: Path) -> Recording:
+    clip = make_clip(split, number)
+    place = run_dir / f"{clip.name}.npz"
+    if not place.exists():
+        pictures = frames(clip)
+        with source.tracker() as tracker:
+            points = tracker.track(pictures)
+        found = [int((~np.isnan(points[:, row, 0])).sum()) for row in (0, 33, 54)]
+        logger.info("%s: %d frames, body and hands in %s", clip.name, len(points), found)
+        write_atomic(place, lambda target: _save(target, points, motion(pictures)))
+    with np.load(place) as file:
+        keypoints = Keypoints(file["points"], HEIGHT, WIDTH)
+        return Recording(number, clip.gesture, keypoints, file["motion"])
+
+
+def _save(target: Path, points: np.ndarray, moved: np.ndarray) -> None:
+    with open(target, "wb") as file:
+        np.savez_compressed(file, points=points, motion=moved)
+
+
+if __name__ == "__main__":
+    auto_cli(extract)

@@ -1,0 +1,97 @@
+"""`prunegym/SignEmbedding-v0`: both checkers, an episode, fixed strides, a training."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as gymnasium_check
+from stable_baselines3.common.env_checker import check_env as sb3_check
+
+import prunegym
+from agents.parse_controller import parse_controller
+from agents.rollout import run_controller
+from base.errors import DataError, ResourceError
+from commands.wiring import load_generator, load_prompts, make_requests
+from envs.replay import replay
+from sign_backend.embed import embed, prepare
+from sign_backend.keypoint_process import worker_python
+from signers.keypoints import load_recordings
+
+ID = "prunegym/SignEmbedding-v0"
+
+
+@pytest.fixture(autouse=True)
+def _cache_in_a_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNEGYM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("mode", ["discrete", "box"])
+def test_both_checkers_pass_without_a_warning(mode):
+    env = gymnasium.make(ID, action_mode=mode, disable_env_checker=True, prompts="signer:train:4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gymnasium_check(env.unwrapped, skip_render_check=True)
+        sb3_check(env.unwrapped)
+
+
+def test_an_episode_of_everything_is_embed_exactly_and_saves_nothing():
+    env = gymnasium.make(ID, prompts="signer:validation:2", shuffle=False)
+    _, info = env.reset(seed=0)
+    done = False
+    while not done:
+        _, _, done, _, info = env.step(0)
+    assert info["saved"] == 0 and info["cosine"] == pytest.approx(1.0, abs=1e-12)
+    generator = load_generator("sign")
+    requests = make_requests(generator, load_prompts("signer:validation:2"))
+    full = [[{}] * len(generator.stages(request)) for request in requests]
+    outputs = generator.finish(replay(generator, requests, full)[0])
+    inputs = [
+        prepare(recording.keypoints, generator.model.config)
+        for recording in load_recordings("validation")[:2]
+    ]
+    for output, expected in zip(outputs, embed(generator.model, inputs, "CLS"), strict=True):
+        np.testing.assert_array_equal(output, expected)
+
+
+def test_every_fourth_frame_is_a_schedule_for_clips_of_any_length():
+    generator = load_generator("sign")
+    requests = make_requests(generator, load_prompts("signer:test:6"))
+    controller = parse_controller("schedule:all:0.75", generator, requests[0])
+    results = list(run_controller(generator, controller, requests, 4))
+    assert len({len(result.decisions) for result in results}) > 1
+    for result in results:
+        assert {decision["prune_ratio"] for decision in result.decisions} == {0.75}
+        assert 0.6 < result.saved < 0.8
+
+
+def test_prompts_that_do_not_exist_are_refused():
+    with pytest.raises(DataError, match="there are"):
+        load_prompts("signer:test:100000")
+    generator = load_generator("sign")
+    with pytest.raises(DataError, match="signer SPLIT NUMBER"):
+        make_requests(generator, load_prompts("toy:test:1"))
+
+
+def test_a_policy_trains_on_it(tmp_path):
+    arguments = ["train", "--run-dir", str(tmp_path / "run"), "--generator", "sign"]
+    arguments += ["--prompts", "signer:train:8", "--evaluation-prompts", "signer:validation:4"]
+    arguments += ["--ppo.total_episodes", "16", "--ppo.num_envs", "4"]
+    assert prunegym.main(arguments) == 0
+    assert (tmp_path / "run" / "best").is_dir()
+
+
+def test_the_live_tracker_finds_what_was_recorded():
+    try:
+        worker_python()
+    except ResourceError as error:
+        pytest.skip(str(error))
+    generator = load_generator("sign:live")
+    request = make_requests(generator, load_prompts("signer:validation:1"))[0]
+    state = generator.begin([request])
+    for _ in range(2):
+        state = generator.advance(state, [{}])
+    found, recorded = state.rows[0].points, request.clip.keypoints.points[:16]
+    same = np.isnan(found[:, [0, 33, 54], 0]) == np.isnan(recorded[:, [0, 33, 54], 0])
+    assert same.mean() > 0.9
+    generator.tracking.close()
