@@ -1,6 +1,7 @@
 """`prunegym embed`: a folder of sign-language videos to one .npy of embeddings a video.
 
-CHECKPOINT is a SignON checkpoint (.ckpt). VIDEOS is looked through with all folders in it. Written
+CHECKPOINT is a SignON checkpoint (.ckpt), or `signers`, the small model that comes with the package
+and knows drawn gestures only. VIDEOS is looked through with all folders in it. Written
 are OUT/NAME.npy: spatial and temporal [frames, D], CLS [D], probabilities (raw scores; the same as
 logits) and softmax [glosses]; and OUT/embeddings.json, which says how. What is there already is not
 made again. The exit code is 3 if a video failed; the others are done then.
@@ -19,7 +20,7 @@ from sign_backend.kinds import KINDS
 def make_parser() -> ArgumentParser:
     """Return the options of the command."""
     parser = ArgumentParser(prog="prunegym embed", description=__doc__)
-    parser.add_argument("checkpoint", type=str, help=".ckpt of a PoseFormer or PTN")
+    parser.add_argument("checkpoint", type=str, help=".ckpt, or signers: the small model")
     parser.add_argument("videos", type=str, help="folder of videos, or of folders of frames")
     parser.add_argument("out", type=str, help="folder for the arrays")
     parser.add_argument("--embedding_kind", choices=KINDS, required=True)
@@ -62,10 +63,10 @@ def main(args: Sequence[str] | None = None) -> int:
     from base.weight_files import file_hash
     from commands.progress import progress_bar
     from commands.wiring import choose_device
-    from sign_backend.checkpoint import load_checkpoint
     from sign_backend.dataset import find_clips
     from sign_backend.embed import check_language, ratio_of
     from sign_backend.predict import PredictSettings, batches_to_do, predict
+    from sign_backend.pretrained import load_model
     from sign_backend.results import ResultFolder
 
     settings = PredictSettings(
@@ -76,14 +77,14 @@ def main(args: Sequence[str] | None = None) -> int:
         batch_size=at_least_one("batch_size", options.batch_size),
         workers=worker_count(options.workers),
     )
-    model = load_checkpoint(options.checkpoint, choose_device(options.device))
+    model, weights = load_model(options.checkpoint, choose_device(options.device))
     check_language(model.config, settings.language)
     ratio = ratio_of(model.config, settings.language, settings.aspect)
     clips = find_clips(
         Path(options.videos), options.video_file_extension, keep_folders=options.keep_folders
     )
     made_by: dict[str, Any] = {
-        "checkpoint": file_hash(Path(options.checkpoint)),
+        "checkpoint": file_hash(weights),
         "kind": settings.kind,
         "language": settings.language,
         "aspect_ratio": "video" if ratio is None else ratio,

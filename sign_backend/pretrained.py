@@ -10,12 +10,32 @@ from base.errors import CheckpointError, ConfigError
 from base.files import read_json, write_atomic, write_json
 from base.weight_files import check_finite, read_weights
 from base.weights import load_strict
-from sign_backend.checkpoint import SignModel, build_model
+from sign_backend.checkpoint import SignModel, build_model, load_checkpoint
 from sign_backend.config import SignConfig
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 SIGNERS = PRETRAINED / "signers"  # of the synthetic signers: comes with the package
 _TUPLES = ("num_classes", "source_aspect_ratio")
+
+
+def load_model(text: str, device: str | torch.device = "cpu") -> tuple[SignModel, Path]:
+    """Load a model, frozen, by what a user calls it.
+
+    Args:
+        text: `signers` (comes with the package), a folder as this module writes it, or a
+            checkpoint of the SignON training script.
+        device: where it runs.
+
+    Returns:
+        the model, and the file that holds its weights.
+
+    Raises:
+        CheckpointError: see `load_folder` and `load_checkpoint`.
+    """
+    path = SIGNERS if text == "signers" else Path(text)
+    if path.is_dir():
+        return load_folder(path, device), path / "model.safetensors"
+    return load_checkpoint(path, device), path
 
 
 def save_folder(model: SignModel, folder: Path, classes: tuple[str, ...]) -> None:
