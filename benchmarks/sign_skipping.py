@@ -1,9 +1,9 @@
 """A learned policy against fixed strides, on signers never seen.
 
 `python -m benchmarks.sign_skipping '[runs/ppo_sign_0, ...]'` after `prunegym train
---config configs/train/ppo_sign.yaml` with several seeds. On the cached backend all test clips; with
-`--live N` the tracker itself on the first N of them (needs MediaPipe: `make setup-sign`). Writes
-`benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`.
+--config configs/train/ppo_sign.yaml` with several seeds: all test clips on the cached backend. Then
+again with `--live N`: the tracker itself on the first N (needs MediaPipe: `make setup-sign`).
+Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`.
 
 Figures: cosine of the CLS embedding to the run that looked at every frame, and the share of clips
 whose gesture is recognised. The rival at equal cost is the best random mix of fixed strides: the
@@ -21,7 +21,8 @@ from jsonargparse import auto_cli
 from agents.controllers import Controller
 from agents.evaluation import evaluate_controller
 from agents.parse_controller import parse_controller
-from benchmarks.record import record
+from base.files import read_json
+from benchmarks.record import FOLDER, record
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
 from sign_backend.generator import SignGenerator
@@ -52,21 +53,28 @@ def run(
         policies: run folders, one a training seed.
         weights: of compute, at which they are asked.
         prompts: the clips.
-        live: how many of them the tracker looks at.
+        live: measure with the tracker itself, on the first so many clips, and add that to the
+            figures of the cached backend.
         seeds: of lost hands on the cached backend.
         resamples: of clips, for intervals.
     """
     torch.set_num_threads(1)
-    figures: dict[str, Any] = {"prompts": prompts, "policies": policies, "weights": weights}
     cached = load_generator("sign")
     requests = make_requests(cached, load_prompts(prompts))
-    figures["cached"] = _measure(cached, requests, policies, weights, seeds, resamples)
-    _write(figures)
-    if live:
-        tracker = load_generator("sign:live")
-        chosen = [weights[len(weights) // 2]] if len(weights) < 3 else weights[1::2]
-        figures["live"] = _measure(tracker, requests[:live], policies, chosen, 1, resamples)
-        _write(figures)
+    figures: dict[str, Any]
+    if live:  # to what was measured on the cached backend
+        figures = read_json(FOLDER / "sign_skipping.json")["figures"]
+        figures["live_weights"] = weights
+        generator, requests, seeds = load_generator("sign:live"), requests[:live], 1
+    else:
+        figures = {"prompts": prompts, "policies": policies, "weights": weights}
+        generator = cached
+    controllers = {
+        policy: {w: parse_controller(f"policy:{policy}@{w}", cached, requests[0]) for w in weights}
+        for policy in policies
+    }
+    part = _measure(generator, requests, controllers, seeds, resamples)
+    _write(figures | {"live" if live else "cached": part})
 
 
 def _write(figures: dict[str, Any]) -> None:
@@ -77,16 +85,15 @@ def _write(figures: dict[str, Any]) -> None:
 def _measure(
     generator: Any,
     requests: Sequence[Any],
-    policies: Sequence[str],
-    weights: Sequence[float],
+    controllers: dict[str, dict[float, Controller]],
     seeds: int,
     resamples: int,
 ) -> dict[str, Any]:
+    """The figures of fixed strides, and of each policy at each weight."""
     cache = ReferenceCache()
     rows = [request.with_seed(seed) for seed in range(seeds) for request in requests]
 
-    def columns(text: str) -> Columns:
-        controller: Controller = parse_controller(text, generator, rows[0])
+    def columns(controller: Controller) -> Columns:
         result = evaluate_controller(generator, controller, rows, cache, preference=0.5)
         outputs = [each.output for each in result.results]
         right = recognised(generator, outputs, rows)
@@ -97,18 +104,18 @@ def _measure(
             for name, column in {**both, "recognised": right}.items()
         }
 
-    strides = {name: columns(text) for name, text in STRIDES.items()}
+    strides = {n: columns(parse_controller(t, generator, rows[0])) for n, t in STRIDES.items()}
     found: dict[str, Any] = {
         "clips": len(requests),
         "strides": {name: _means(each) for name, each in strides.items()},
         "policies": {},
     }
-    for policy in policies:
-        points = [columns(f"policy:{policy}@{weight}") for weight in weights]
-        found["policies"][policy] = [
-            {"weight": weight, **_means(point), **_against(strides, point, resamples)}
-            for weight, point in zip(weights, points, strict=True)
-        ]
+    for policy, by_weight in controllers.items():
+        found["policies"][policy] = []
+        for weight, controller in by_weight.items():
+            point = columns(controller)
+            entry = {"weight": weight, **_means(point), **_against(strides, point, resamples)}
+            found["policies"][policy].append(entry)
     return found
 
 
