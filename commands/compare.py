@@ -108,10 +108,11 @@ def main(args: Sequence[str] | None = None) -> int:
         points = [_policy_points(folder, options.weights, generator) for folder in folders]
         policies[name] = [bench.measure(name, each) for each in points]
 
+    by_class = _by_class(training, training_prompts, schedules, prompts)
     fronts = {
         mix.name: [mix],
         "best static": [best_static(training, schedules)],
-        **_by_class(training, training_prompts, schedules, prompts),
+        **by_class,
         bound.name: [bound],
         **{name: [measured.front for measured in several] for name, several in policies.items()},
         **{name: [measured.front] for name, measured in fixed.items()},
@@ -144,7 +145,7 @@ def main(args: Sequence[str] | None = None) -> int:
     write_json(out / "comparison.json", result)
     rows = table_of_points(summaries)
     write_atomic(out / "points.csv", lambda target: rows.to_csv(target, index=False))
-    curves = [fronts[name] for name in (bound.name, *policies)]
+    curves = [fronts[name] for name in (bound.name, *policies, *by_class)]
     lone = [measured.front for measured in fixed.values()]
     draw_fronts(mix, curves, lone, mix.primary, weights, out / "front.png")
     _show(summaries, swaps, mix.primary)
