@@ -45,7 +45,7 @@ gymnasium.register(
     entry_point="commands.environments:make_multi_objective_env",
 )
 for _name, _generator, _prompts in (
-    ("FourM", "fourm-toy", "toy:train:512"),
+    ("FourM", "scenes-fourm", "scenes:train:512"),
     ("EgoM2P", "walks", "scenes:train:64"),
 ):
     gymnasium.register(

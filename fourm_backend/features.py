@@ -3,6 +3,7 @@
 Shapes: B rows, D width.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,27 +13,41 @@ from torch import Tensor
 from fourm_backend.state import Row, decoded
 from fourm_backend.stepper import Stepper
 
-CONDITION_COLUMNS = 16
+CONDITION_COLUMNS = 128  # at most; wider models are projected
 STATISTICS = (
     "target_made",  # share of the current target that is made
     "due",  # share of it that the next step should make
     "confidence",  # mean chance of the likeliest token at the last step that ran
+    "least_sure",  # the smallest of these chances
+    "doubt",  # ln(1 + how many of these tokens are expected to be wrong)
     "entropy",  # mean entropy there, 1 for a uniform choice
     "stale",  # share of the visible tokens that the kept encoding lacks
     "stale_unguided",  # the same in the pass without the conditions
     "guided_step",  # whether the next step has guidance at all
     "last_of_target",  # whether the next step has to finish its target
+    "given",  # tokens of the conditions as a share of those and of all targets
 )
 
 
-def feature_names(targets: Sequence[str]) -> tuple[str, ...]:
-    """One name a column."""
+def feature_names(targets: Sequence[str], width: int) -> tuple[str, ...]:
+    """One name a column.
+
+    Args:
+        targets: names.
+        width: D.
+    """
     current = [f"target_{name}" for name in targets]
-    return (*current, *STATISTICS, *(f"condition_{i}" for i in range(CONDITION_COLUMNS)))
+    conditions = (f"condition_{index}" for index in range(min(width, CONDITION_COLUMNS)))
+    return (*current, *STATISTICS, *conditions)
 
 
 def condition_projection(width: int) -> Tensor:
-    """A fixed random projection of the pooled conditions, [D, CONDITION_COLUMNS]."""
+    """What the pooled conditions are multiplied by, [D, at most CONDITION_COLUMNS].
+
+    Narrow ones are taken whole; of wide ones, fixed random sums.
+    """
+    if width <= CONDITION_COLUMNS:
+        return torch.eye(width)
     generator = torch.Generator().manual_seed(20260102)
     return torch.randn(width, CONDITION_COLUMNS, generator=generator) / width**0.5
 
@@ -45,16 +60,20 @@ def row_features(
     step = stepper.schedule[stage]
     entry = row.targets[step.target_domain]
     length, made = entry["target_mask"].numel(), decoded(entry)
+    given = sum(int((~entry["input_mask"]).sum()) for entry in row.given.values())
     shown = [float(name == step.target_domain) for name in targets]
     statistics = [
         made / length,
         (stepper.due_after[stage] - made) / length,
         row.confidence,
+        row.least_sure,
+        math.log1p(row.doubt),
         row.entropy,
         _stale(stepper, row, 0),
         _stale(stepper, row, 1),
         float(step.guided),
         float(stepper.is_last_of_target(stage)),
+        given / (given + sum(entry["target_mask"].numel() for entry in row.targets.values())),
     ]
     pooled = row.pooled.float().cpu()
     pooled = pooled / pooled.square().mean().sqrt().clamp(min=1e-6)

@@ -94,9 +94,10 @@ kept of the others; `reuse`: nothing is encoded, the decoder looks at what was k
         schedule = task.schedule(outputs)
         self.stepper = Stepper(model, schedule, task.top_k, task.top_p)
         self.max_stages = len(schedule)
-        self.feature_names = feature_names(task.target_domains)
+        width = model.config.architecture.dim
+        self.feature_names = feature_names(task.target_domains, width)
         self.fingerprint = fingerprint(model, task)
-        self._projection = condition_projection(model.config.architecture.dim)
+        self._projection = condition_projection(width)
         self.costs = StepCosts(self.stepper, task)
 
     def request(self, prompt: str, seed: int = 0) -> TokenRequest:

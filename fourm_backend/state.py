@@ -50,7 +50,9 @@ class Row:
         stage: index of the step that comes next.
         branches: what is kept of the pass with, and of that without the conditions.
         pooled: [D] mean of the conditions' content.
-        confidence: mean chance of the tokens that the last step drew.
+        confidence: mean chance of the likeliest token where the last step asked.
+        least_sure: the smallest of these chances.
+        doubt: how many of them are expected to be wrong.
         entropy: mean entropy there, 1 being that of a uniform choice.
     """
 
@@ -62,6 +64,8 @@ class Row:
     stage: int = 0
     branches: tuple[Encoded | None, Encoded | None] = (None, None)
     confidence: float = 0.0
+    least_sure: float = 0.0
+    doubt: float = 0.0
     entropy: float = 1.0
 
 

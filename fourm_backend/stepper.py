@@ -213,6 +213,7 @@ class Stepper:
         noise = SiteNoise([row.request.seed])
         drawn = draw_tokens(mixed, plan.positions, step, noise, self.top_k, self.top_p)
         chances = mixed.float().softmax(-1)
+        likeliest = chances.amax(-1)
         entropy = torch.special.entr(chances).sum(-1).mean() / math.log(chances.shape[-1])
         targets: Mapping[str, Entry] = {
             **row.targets,
@@ -224,7 +225,9 @@ class Stepper:
             stage=row.stage + 1,
             targets=targets,
             branches=(branches[0], last),
-            confidence=float(chances.amax(-1).mean()),
+            confidence=float(likeliest.mean()),
+            least_sure=float(likeliest.min()),
+            doubt=float((1.0 - likeliest).sum()),
             entropy=float(entropy),
         )
 

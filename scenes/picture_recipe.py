@@ -9,15 +9,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from base.errors import ConfigError
+from base.files import write_atomic
 from fourm_backend.config import Architecture, ModelConfig
 from fourm_backend.modalities import Modality
 from fourm_backend.model import FourM
@@ -35,7 +37,8 @@ from scenes.train_vq import VQLossConfig, decoder_loss, vq_loss
 log = logging.getLogger(__name__)
 
 TOKENIZERS = {"rgb": RGB, "edges": EDGES, "classes": CLASS_MAP}
-PARTS = (*TOKENIZERS, "transformer", "decoder")  # the last: that of pictures, once more
+PARTS = (*TOKENIZERS, "layout", "transformer", "decoder")
+LAYOUT = (TokenTask(("caption",), EDGES, 3.0), TokenTask(("caption",), CLASS_MAP))
 TASKS = (
     TokenTask(("caption",), EDGES, 2.0),
     TokenTask(("caption", EDGES), RGB, 5.0),
@@ -47,11 +50,11 @@ TASK = {  # the chain to control
     "cond_domains": "caption",
     "target_domains": f"{EDGES}-{RGB}",
     "autoregression_schemes": "maskgit",
-    "decoding_steps": "4-6",
+    "decoding_steps": "6-5",
     "token_decoding_schedules": "cosine",
     "temps": 0.5,
     "temp_schedules": "constant",
-    "cfg_scales": 2.0,
+    "cfg_scales": 1.0,
 }
 
 
@@ -98,7 +101,7 @@ class PictureRecipeConfig:
     word_weight: float = 0.2
     bf16: bool = True
     rgb: PictureTokenizerConfig = field(
-        default_factory=lambda: PictureTokenizerConfig(1024, 128, 2, LoopConfig(700, 32, 2e-3))
+        default_factory=lambda: PictureTokenizerConfig(1024, 128, 2, LoopConfig(1336, 32, 2e-3))
     )
     edges: PictureTokenizerConfig = field(
         default_factory=lambda: PictureTokenizerConfig(256, 64, 2, LoopConfig(1200, 32, 2e-3))
@@ -106,8 +109,9 @@ class PictureRecipeConfig:
     classes: PictureTokenizerConfig = field(
         default_factory=lambda: PictureTokenizerConfig(256, 64, 2, LoopConfig(800, 32, 2e-3))
     )
-    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(3400, 16, 2e-3))
-    decoder: LoopConfig = field(default_factory=lambda: LoopConfig(1000, 32, 1e-3))
+    layout: LoopConfig = field(default_factory=lambda: LoopConfig(360, 16, 2e-3, lr_floor=1.0))
+    transformer: LoopConfig = field(default_factory=lambda: LoopConfig(2600, 16, 2e-3))
+    decoder: LoopConfig = field(default_factory=lambda: LoopConfig(600, 32, 1e-3))
     vq_loss: VQLossConfig = field(default_factory=lambda: VQLossConfig(gradient=0.15))
     task: dict[str, Any] = field(default_factory=lambda: dict(TASK))
     token_loss: TokenLossConfig = field(
@@ -161,7 +165,7 @@ class PictureRecipe:
 
     def modules(self, part: str) -> dict[str, nn.Module]:
         """What a part's restart file holds."""
-        if part == "transformer":
+        if part in ("layout", "transformer"):
             return {"model": self.transformer, "layout": self.layout}
         return {part: self.tokenizers["rgb" if part == "decoder" else part]}
 
@@ -192,10 +196,13 @@ class PictureRecipe:
         """Train one part, going on where it stopped."""
         config = self.config
         loop: LoopConfig
-        if part == "transformer":
-            loop = config.transformer
-            draw = self._token_drawer(loop.batch)
-            loss = token_loss(self.transformer, TASKS, draw, config.token_loss, self.layout)
+        if part in ("layout", "transformer"):
+            loop = getattr(config, part)
+            tasks = LAYOUT if part == "layout" else TASKS
+            if part == "transformer":
+                self.load("layout")
+            draw = self._token_drawer(tasks, loop.batch)
+            loss = token_loss(self.transformer, tasks, draw, config.token_loss, self.layout)
         elif part == "decoder":
             loop = config.decoder
             self.load("rgb")
@@ -233,9 +240,13 @@ class PictureRecipe:
             if part in parts:
                 self.train(part)
 
-    def _token_drawer(self, batch: int) -> Callable[[np.random.Generator], Mapping[str, Tensor]]:
-        """Draws tokens of all modalities, and what the auxiliary loss asks."""
-        tokens = {name: self.tokens(part) for part, name in TOKENIZERS.items()}
+    def _token_drawer(
+        self, tasks: Sequence[TokenTask], batch: int
+    ) -> Callable[[np.random.Generator], Mapping[str, Tensor]]:
+        """Draws tokens of what the tasks need, and what the auxiliary loss asks."""
+        needed = {name for task in tasks for name in (*task.given, task.target)}
+        parts = [part for part, name in TOKENIZERS.items() if name in needed]
+        tokens = {TOKENIZERS[part]: self.tokens(part) for part in parts}
 
         def draw(rng: np.random.Generator) -> Mapping[str, Tensor]:
             rows = rng.integers(len(self.pictures), size=batch)
@@ -248,9 +259,12 @@ class PictureRecipe:
 
     @torch.no_grad()
     def tokens(self, part: str) -> Tensor:
-        """[P, L] tokens of all pictures."""
-        self.load(part)
-        starts = range(0, len(self.pictures), 64)
-        name = TOKENIZERS[part]
-        values = (self.pictures.values(name, slice(first, first + 64)) for first in starts)
-        return torch.cat([self.tokenizers[part].encode(each) for each in values])
+        """[P, L] tokens of all pictures; kept on disk for as long as the tokenizer is the same."""
+        name, steps = TOKENIZERS[part], self.load(part)
+        file = self.run_dir / "pictures" / f"tokens_{part}_{steps}_{len(self.pictures)}.safetensors"
+        if not file.exists():
+            starts = range(0, len(self.pictures), 64)
+            values = (self.pictures.values(name, slice(first, first + 64)) for first in starts)
+            ids = torch.cat([self.tokenizers[part].encode(each) for each in values])
+            write_atomic(file, partial(save_file, {name: ids}))
+        return load_file(file)[name]

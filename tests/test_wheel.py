@@ -17,8 +17,8 @@ done = False
 while not done:
     _, reward, done, _, info = env.step(1)
 print(info["ssim"])
-from commands.demo import CONFIG
-assert CONFIG.is_file()
+from commands.demo import DEMOS
+assert DEMOS["infinity"].config.is_file()
 """
 
 
