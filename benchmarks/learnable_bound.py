@@ -5,12 +5,15 @@
 No learning from rewards: a small network is told the SSIM of every schedule of the training
 requests, and predicts them for the test requests from the features before the first decision. The
 schedule with the best prediction at each price is taken. What is left to the oracle hangs on bits
-that have not been drawn yet. (The tables: first lines of `configs/train/ppo_table.yaml`.)
+that have not been drawn yet. Beside it a rule that knows each prompt's class (kind of ground,
+number of objects) and takes what was best for the class in training. (The tables: first lines of
+`configs/train/ppo_table.yaml`.)
 
 Glossary: N requests, F features, L schedules.
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,11 +22,12 @@ from torch import Tensor, nn
 
 from agents.search import all_schedules
 from benchmarks.record import record
-from envs.decision_table import DecisionTable, load_table
+from envs.decision_table import DecisionTable, TabulatedRequest, load_table
 from eval.front import (
     PRICES,
     Front,
     at_budgets,
+    best_by_class,
     best_mix,
     interval,
     oracle,
@@ -89,6 +93,15 @@ def chosen(schedules: Front, prediction: np.ndarray) -> Front:
     return select(schedules, "regression", leaves, [str(n) for n in range(leaves.shape[1])])
 
 
+def classes(requests: Sequence[TabulatedRequest]) -> list[str]:
+    """What the world says of each prompt: kind of ground and number of objects."""
+    found = []
+    for request in requests:
+        things = request.label.partition(" on a ")[0].count(" and ") + 1
+        found.append(f"{request.label.rpartition(' on a ')[2].split()[0]} {things}")
+    return found
+
+
 def main() -> None:
     """Measure, print, write `learnable_bound.json`."""
     torch.set_num_threads(1)
@@ -101,10 +114,13 @@ def main() -> None:
     results = []
     for size in SIZES:
         rows = np.arange(min(size, len(training.requests)))
-        mix = best_mix(all_schedules(training, [training.requests[row] for row in rows]), test)
+        chosen_on = [training.requests[row] for row in rows]
+        fixed_rules = all_schedules(training, chosen_on)
+        mix = best_mix(fixed_rules, test)
+        by_class = best_by_class(fixed_rules, classes(chosen_on), test, classes(test_rows))
         prediction = predict(training, rows, asked)
-        fronts = (chosen(test, prediction), mix, oracle(test))
-        ours, fixed, best = (at_budgets(front, "ssim", BUDGETS) for front in fronts)
+        fronts = (chosen(test, prediction), mix, oracle(test), by_class)
+        ours, fixed, best, ruled = (at_budgets(front, "ssim", BUDGETS) for front in fronts)
         many = [at_budgets(front, "ssim", BUDGETS, weights).sum(1) for front in fronts]
         results.append(
             {
@@ -112,6 +128,8 @@ def main() -> None:
                 "recovered": float((ours - fixed).sum() / (best - fixed).sum()),
                 "recovered_ci95": interval((many[0] - many[1]) / (many[2] - many[1])),
                 "by_budget": ((ours - fixed) / (best - fixed)).tolist(),
+                "rule_by_class": float((ruled - fixed).sum() / (best - fixed).sum()),
+                "rule_by_class_by_budget": ((ruled - fixed) / (best - fixed)).tolist(),
             }
         )
         Console().print(results[-1])
