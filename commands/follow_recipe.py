@@ -56,7 +56,7 @@ def follow(
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(True)  # tiny numbers cost a CPU much and mean nothing here
     recipe = make_recipe(options.recipe)
     try:
         recipe.run([part for part in options.parts if part not in ("export", "gates")])
@@ -68,5 +68,7 @@ def follow(
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last restart file")
         return 130
+    finally:
+        torch.set_flush_denormal(False)  # it holds for the whole process
     print(report.table())
     return 0 if report.passed else 1
