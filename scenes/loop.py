@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from base.errors import CheckpointError
+from base.errors import CheckpointError, ConfigError
 from base.files import write_atomic
 from scenes.optimizer import make_optimizer
 
@@ -110,6 +110,22 @@ def train(
         if now - saved > config.save_every_s or step == config.steps:
             saved = now
             save_restart(restart, modules, optimizer, step)
+
+
+def run_parts(
+    train_part: Callable[[str], None], wanted: Sequence[str], known: Sequence[str]
+) -> None:
+    """Train the wanted parts of a model, in the order in which they need each other.
+
+    Raises:
+        ConfigError: a part that the recipe does not have.
+    """
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown parts {unknown}; known are {list(known)}")
+    for part in known:
+        if part in wanted:
+            train_part(part)
 
 
 def save_restart(

@@ -26,7 +26,7 @@ from fourm_backend.model import FourM
 from fourm_backend.tokenizer import TokenizerSettings, VQTokenizer
 from scenes.bf16 import Bf16Linear
 from scenes.captions import caption_ids, caption_tokenizer
-from scenes.loop import LoopConfig, load_restart, train
+from scenes.loop import LoopConfig, load_restart, run_parts, train
 from scenes.picture_data import CHANNELS, CLASS_MAP, EDGES, RGB, Pictures, stored_pictures
 from scenes.picture_layout import LayoutLoss, with_layout
 from scenes.render import SIDE
@@ -233,12 +233,7 @@ class PictureRecipe:
 
     def run(self, parts: Sequence[str] = PARTS) -> None:
         """Train the parts in order."""
-        unknown = sorted(set(parts) - set(PARTS))
-        if unknown:
-            raise ConfigError(f"unknown parts {unknown}; known are {list(PARTS)}")
-        for part in PARTS:
-            if part in parts:
-                self.train(part)
+        run_parts(self.train, parts, PARTS)
 
     def _token_drawer(
         self, tasks: Sequence[TokenTask], batch: int

@@ -20,7 +20,7 @@ from infinity_backend.config import PipelineConfig, PruningConfig, SamplingConfi
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE
 from scenes.bf16 import Bf16Linear
-from scenes.loop import LoopConfig, load_restart, train
+from scenes.loop import LoopConfig, load_restart, run_parts, train
 from scenes.text_encoder import AttributeHeads, make_text_encoder, make_tokenizer, text_loss
 from scenes.train_clip import clip_config, clip_loss, make_clip
 from scenes.train_transformer import LayoutHeads, TransformerLossConfig, transformer_loss
@@ -189,12 +189,7 @@ class Recipe:
 
     def run(self, parts: Sequence[str] = PARTS) -> None:
         """Train the parts that are not done yet, in order."""
-        unknown = sorted(set(parts) - set(PARTS))
-        if unknown:
-            raise ConfigError(f"unknown parts {unknown}; known are {list(PARTS)}")
-        for part in PARTS:
-            if part in parts:
-                self.train(part)
+        run_parts(self.train, parts, PARTS)
 
     def load_all(self) -> None:
         """Read the newest weights of every part."""

@@ -26,7 +26,7 @@ from fourm_backend.motion import MotionTokenizer, motion_settings
 from fourm_backend.tokenizer import TokenizerSettings, VQTokenizer
 from fourm_backend.video import SLOT_FRAMES
 from scenes.bf16 import Bf16Linear
-from scenes.loop import LoopConfig, load_restart, train
+from scenes.loop import LoopConfig, load_restart, run_parts, train
 from scenes.train_tokens import TokenLossConfig, TokenTask, start_small, token_loss
 from scenes.train_vq import VQLossConfig, vq_loss
 from scenes.walk import SIDE
@@ -181,12 +181,7 @@ class WalkRecipe:
 
     def run(self, parts: Sequence[str] = PARTS) -> None:
         """Train the parts in order."""
-        unknown = sorted(set(parts) - set(PARTS))
-        if unknown:
-            raise ConfigError(f"unknown parts {unknown}; known are {list(PARTS)}")
-        for part in PARTS:
-            if part in parts:
-                self.train(part)
+        run_parts(self.train, parts, PARTS)
 
     @torch.no_grad()
     def _tokens(self) -> dict[str, Tensor]:
