@@ -47,12 +47,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("gpu         none that torch can use")
     print("weights")
-    from infinity_backend.load import PRETRAINED
-
-    for folder in sorted(PRETRAINED.glob("*/config.json")):
-        print(
-            f"  {folder.parent.name:10} {_megabytes(folder_bytes(folder.parent))}  {folder.parent}"
-        )
+    root = Path(__file__).parents[1]
+    for folder in sorted(root.glob("*/pretrained/*/")):
+        name = f"{folder.parents[1].name}, {folder.name}"  # the room, and its model or policy
+        print(f"  {name:25} {_megabytes(folder_bytes(folder))}  {folder}")
     entries = sorted(entry for entry in cache.glob("*") if entry.is_dir())
     print(f"cache       {cache} (free it with: prunegym info --clear-cache)")
     for entry in entries:
