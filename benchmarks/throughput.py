@@ -28,7 +28,7 @@ from rich.table import Table
 
 from agents.latency import untrained_policy
 from benchmarks.record import record
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import KEPT_SCORING_BYTES, load_generator, load_prompts, make_requests
 from envs.final_fidelity import Scorer, final_fidelity
 from envs.prefixes import PrefixCache, run_full
 from envs.references import ReferenceCache
@@ -48,7 +48,7 @@ class Way:
     name: str
     score_every_step: bool = True
     decode_every_stage: bool = True
-    kept: bool = False  # text features and references, in memory
+    kept: bool = False  # text features, references and what LPIPS makes of these, in memory
     prefix_kept: bool = False
     batch_size: int = 1
 
@@ -75,10 +75,12 @@ class Job:
             cache.get(generator, requests, last_pictures, "last pictures")
         self.prefixes.get(generator, requests, FIRST)
 
-    def run(self, way: Way, scorers: Sequence[Scorer] | None) -> None:
+    def run(self, way: Way, scorers: Sequence[Any] | None) -> None:
         """All episodes in this way; no scorers at all, not even SSIM, when it is None."""
         texts = self.generator.pipeline.text_encoder.kept.memory
         texts.limit_bytes = MEMORY_BYTES if way.kept else 1
+        for scorer in scorers or ():
+            scorer.kept.limit_bytes = KEPT_SCORING_BYTES if way.kept else 0
         for start in range(0, len(self.requests), way.batch_size):
             self._episodes(way, scorers, range(start, start + way.batch_size))
 
@@ -141,15 +143,14 @@ class Environment:
                 "none": np.zeros(len(episodes))
             }
         self.env.seed(0)
-        self.env.reset()
+        self.observations = self.env.reset()
         self.policy = untrained_policy(job.generator)
 
     def run(self) -> None:
         """As many steps as the job has; the policy is asked at each, and then overruled."""
-        observations = self.env.core.observe()
         for stage in range(FIRST, self.job.num_stages):
-            self.policy.predict(observations, deterministic=True)
-            observations, *_ = self.env.step(self.job.actions[stage])
+            self.policy.predict(self.observations, deterministic=True)
+            self.observations, *_ = self.env.step(self.job.actions[stage])
 
     def shares(self) -> dict[str, float]:
         """Milliseconds of a batch step by who spends them."""
@@ -243,7 +244,7 @@ def main() -> None:
     options = parser.parse_args()
     generator = load_generator("scenes")
     requests = make_requests(generator, load_prompts(f"scenes:train:{options.requests}"))
-    scorers: list[Any] = [Lpips("vgg", "stand-in")]
+    scorers: list[Any] = [Lpips("vgg", "stand-in", kept_bytes=KEPT_SCORING_BYTES)]
     with tempfile.TemporaryDirectory() as folder:
         job = Job(generator, requests, Path(folder))
         scored = measure(job, options.rounds, scorers)

@@ -18,6 +18,7 @@ SHIPPED = {  # models that come with the package
     "scenes-fourm": _ROOT / "fourm_backend" / "pretrained" / "scenes",
     "walks": _ROOT / "fourm_backend" / "pretrained" / "walks",
 }
+KEPT_SCORING_BYTES = 256 * 2**20  # of what scorers know of references
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
 
@@ -141,7 +142,9 @@ def load_scorers(names: Sequence[str], generator: str, device: str = "cpu") -> l
 
     known = "scenes" if generator in SHIPPED else generator  # one CLIP for one world
     clip = model_folder(known) / "clip"
-    settings = MetricSettings(shipped_clip=clip if clip.is_dir() else None, device=device)
+    settings = MetricSettings(
+        shipped_clip=clip if clip.is_dir() else None, device=device, kept_bytes=KEPT_SCORING_BYTES
+    )
     metrics, not_computed = make_metrics(names, settings)
     for name, reason in not_computed.items():
         logger.warning("%s is not computed: %s", name, reason)

@@ -118,16 +118,14 @@ class InfinityGenerator:
     def allowed(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:
         """[B, n] bool; see the class for what is forbidden."""
         complete = [self.decision_space.complete(decision) for decision in decisions]
-        table = [
-            [self._allows(row, int(stage), decision) for decision in complete]
-            for row, stage in zip(state.rows, state.stage, strict=True)
+        branches = np.array([row.branches for row in state.rows])
+        columns = [
+            state.stage > 0
+            if decision["prune_ratio"] == SKIP
+            else (branches == 2) | (not decision["guidance"] or not self.stepper.guided)
+            for decision in complete
         ]
-        return np.array(table, dtype=bool).reshape(len(state.rows), len(complete))
-
-    def _allows(self, row: Row, stage: int, decision: Decision) -> bool:
-        if decision["prune_ratio"] == SKIP:
-            return stage > 0
-        return row.branches == 2 or not decision["guidance"] or not self.stepper.guided
+        return np.array(columns, dtype=bool).reshape(len(complete), len(state.rows)).T
 
     def cost(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:
         """[B] float64 FLOPs of the next stage of each row under its own decision."""
@@ -152,18 +150,16 @@ class InfinityGenerator:
         Raises:
             GenerationError: a decision that `allowed` forbids, or logits that are not finite.
         """
-        complete = []
-        for number, (row, stage, decision) in enumerate(
-            zip(state.rows, state.stage, decisions, strict=True)
-        ):
-            full = self.decision_space.complete(decision)
-            if stage < self.max_stages and not self._allows(row, int(stage), full):
+        complete = [self.decision_space.complete(decision) for decision in decisions]
+        distinct = [d for number, d in enumerate(complete) if d not in complete[:number]]
+        allowed = self.allowed(state, distinct)
+        for row, (stage, decision) in enumerate(zip(state.stage, complete, strict=True)):
+            if stage < self.max_stages and not allowed[row, distinct.index(decision)]:
                 raise GenerationError(
-                    f"row {number} ({state.requests[number].label!r}), stage {stage}: {full} is "
+                    f"row {row} ({state.requests[row].label!r}), stage {stage}: {decision} is "
                     "not allowed: the first stage cannot be skipped, and guidance that was dropped "
                     "stays dropped. Ask `allowed` first"
                 )
-            complete.append(full)
         return self.stepper.advance(state, complete)
 
     def fork(self, state: GenerationState, rows: Sequence[int]) -> GenerationState:

@@ -28,6 +28,7 @@ class MetricSettings:
         shipped_clip: the folder of the small CLIP that comes with the product, used when the
             official one is not there; its figure is called `clip_scenes`.
         device: where metrics run.
+        kept_bytes: how much memory a metric may take for what it knows of references.
         pythons: by learned reward, the Python of the environment that has its package.
     """
 
@@ -37,6 +38,7 @@ class MetricSettings:
     clip_model: Path | None = None
     shipped_clip: Path | None = None
     device: str = "cpu"
+    kept_bytes: int = 0
     pythons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -107,7 +109,9 @@ def _clip(kind: type[Clip], name: str, settings: MetricSettings) -> list[Metric]
 METRICS: dict[str, Callable[[MetricSettings], list[Metric]]] = {
     "ssim": _ssim,
     "psnr": lambda settings: list(pixels.psnr_metrics()),
-    "lpips": lambda settings: [Lpips(settings.lpips_net, settings.lpips_trunk, settings.device)],
+    "lpips": lambda settings: [
+        Lpips(settings.lpips_net, settings.lpips_trunk, settings.device, settings.kept_bytes)
+    ],
     "clip": partial(_clip, Clip, "clip"),
     "clip_image": partial(_clip, ClipImage, "clip_image"),
     "dino": lambda settings: [Dino(settings.device)],

@@ -104,6 +104,21 @@ def test_lpips_without_weights_is_a_stand_in_and_says_so(net):
     assert torch.isfinite(metric(smallest, smallest, [])).all()
 
 
+@pytest.mark.parametrize("net", TRUNK_FILES)
+def test_lpips_remembers_references_within_its_limit(net):
+    plain, keeping = Lpips(net), Lpips(net, kept_bytes=2**24)
+    images, others = pictures(4), pictures(4, seed=1)
+    expected = plain(images, others, [])
+    for order in ([0, 1, 2, 3], [3, 1], [2, 2, 0], [0, 1, 2, 3]):
+        found = keeping(images[order], others[order], [])
+        assert torch.allclose(found, expected[order], rtol=1e-5, atol=1e-8)
+    assert len(keeping.kept) == 4
+    assert keeping(others, others, []).abs().max() < 1e-10
+    keeping.kept.limit_bytes = keeping.kept.used_bytes // 2
+    assert torch.allclose(keeping(images, images.flip(0), []), plain(images, images.flip(0), []))
+    assert len(keeping.kept) <= 2
+
+
 def test_the_stand_in_is_the_same_every_time():
     images, others = pictures(2), pictures(2, seed=1)
     assert torch.equal(Lpips()(images, others, []), Lpips()(images, others, []))
