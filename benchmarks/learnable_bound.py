@@ -2,21 +2,23 @@
 
     python -m benchmarks.learnable_bound runs/tables/keep_skip.npz runs/tables/keep_skip_test.npz
 
-No learning from rewards: a small network is told the SSIM of every schedule of the training
-requests, and predicts them for the test requests from the features before the first decision. The
-schedule with the best prediction at each price is taken. What is left to the oracle hangs on bits
-that have not been drawn yet. Beside it a rule that knows each prompt's class (kind of ground,
-number of objects) and takes what was best for the class in training. (The tables: first lines of
-`configs/train/ppo_table.yaml`.)
+and the same for other tables, see `benchmarks/README.md`.
+
+No learning from rewards: a small
+network is told the SSIM of every schedule of the training requests, and predicts them for the
+test requests from the features before the first decision. The schedule with the best prediction
+at each price is taken. What is left to the oracle hangs on bits that have not been drawn yet.
+Beside it a rule that knows each prompt's class (kind of ground, number of objects) and takes what
+was best for the class in training. (The tables: first lines of `configs/train/ppo_table.yaml`.)
 
 Glossary: N requests, F features, L schedules.
 """
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jsonargparse import auto_cli
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -35,8 +37,6 @@ from eval.front import (
     select,
 )
 
-BUDGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-SIZES = (256, 512, 1024, 2048, 4096)
 NETWORKS, EPOCHS, BATCH = 3, 40, 64
 
 
@@ -102,17 +102,31 @@ def classes(requests: Sequence[TabulatedRequest]) -> list[str]:
     return found
 
 
-def main() -> None:
-    """Measure, print, write `learnable_bound.json`."""
+def run(
+    training_table: str,
+    test_table: str,
+    name: str = "learnable_bound",
+    sizes: list[int] = [256, 512, 1024, 2048, 4096],  # noqa: B006  read only
+    budgets: list[float] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8],  # noqa: B006
+) -> None:
+    """Measure, print, write the JSON.
+
+    Args:
+        training_table: what is learned from.
+        test_table: measured on those of its requests that the other one does not have.
+        name: of the JSON.
+        sizes: numbers of training requests; more than there are means all.
+        budgets: shares of the full cost at which fronts are compared.
+    """
     torch.set_num_threads(1)
-    training, held_out = (load_table(path) for path in sys.argv[1:3])
+    training, held_out = (load_table(path) for path in (training_table, test_table))
     known = {request.key for request in training.requests}
     test_rows = [request for request in held_out.requests if request.key not in known]
     test = all_schedules(held_out, test_rows)
     asked = held_out.features[[request.row for request in test_rows], 0]
     weights = resample_weights(len(test_rows), 1000, 0)
     results = []
-    for size in SIZES:
+    for size in sizes:
         rows = np.arange(min(size, len(training.requests)))
         chosen_on = [training.requests[row] for row in rows]
         fixed_rules = all_schedules(training, chosen_on)
@@ -120,8 +134,8 @@ def main() -> None:
         by_class = best_by_class(fixed_rules, classes(chosen_on), test, classes(test_rows))
         prediction = predict(training, rows, asked)
         fronts = (chosen(test, prediction), mix, oracle(test), by_class)
-        ours, fixed, best, ruled = (at_budgets(front, "ssim", BUDGETS) for front in fronts)
-        many = [at_budgets(front, "ssim", BUDGETS, weights).sum(1) for front in fronts]
+        ours, fixed, best, ruled = (at_budgets(front, "ssim", budgets) for front in fronts)
+        many = [at_budgets(front, "ssim", budgets, weights).sum(1) for front in fronts]
         results.append(
             {
                 "training_requests": len(rows),
@@ -137,11 +151,11 @@ def main() -> None:
         "fingerprint": training.fingerprint,
         "test_requests": len(test_rows),
         "schedules": test.compute.shape[1],
-        "budgets": list(BUDGETS),
+        "budgets": budgets,
         "results": results,
     }
-    Console().print(f"written to {record('learnable_bound', figures)}")
+    Console().print(f"written to {record(name, figures)}")
 
 
 if __name__ == "__main__":
-    main()
+    auto_cli(run)
