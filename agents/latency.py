@@ -8,7 +8,7 @@ decide (features, observation, a policy of the usual size) is measured as well.
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ class LatencyTable:
     """Looks up what `measure_latency` measured.
 
     Args:
-        path: the JSON file of `prunegym calibrate`.
+        table: the JSON file of `prunegym calibrate`, or what it holds.
         generator: what it is used for.
 
     Attributes:
@@ -147,15 +147,17 @@ class LatencyTable:
         CheckpointError: the file is not such a table, or was measured on another generator.
     """
 
-    def __init__(self, path: str | Path, generator: Generator) -> None:
-        table = read_json(path)
-        if not isinstance(table, dict) or table.get("format") != FORMAT:
+    def __init__(self, table: str | Path | Mapping[str, Any], generator: Generator) -> None:
+        named = str(table) if isinstance(table, str | Path) else "the latency table"
+        if isinstance(table, str | Path):
+            table = read_json(table)
+        if not isinstance(table, Mapping) or table.get("format") != FORMAT:
             raise CheckpointError(
-                f"{path} is not a latency table of format {FORMAT}; make one: prunegym calibrate"
+                f"{named} is not a latency table of format {FORMAT}; make one: prunegym calibrate"
             )
         if table["fingerprint"] != generator.fingerprint:
             raise CheckpointError(
-                f"{path} was measured on generator {table['fingerprint']}; this one is "
+                f"{named} was measured on generator {table['fingerprint']}; this one is "
                 f"{generator.fingerprint}. Make a new one: prunegym calibrate"
             )
         self._generator = generator
@@ -198,6 +200,13 @@ class LatencyTable:
             + asked * self.decision_ms
             + sum(self.stage_ms(stage.name, complete(decision)) for stage, decision in stages)
         )
+
+
+def latency_table_of(given: str | Path | None, generator: Generator) -> LatencyTable | None:
+    """The latency table of this file, or the one that a table of decisions carries, if any."""
+    carried = getattr(generator, "latency_record", None)
+    record = given or carried
+    return None if record is None else LatencyTable(record, generator)
 
 
 def device_name(device: str) -> str:

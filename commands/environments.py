@@ -82,10 +82,11 @@ def complete_settings(generator: Generator, settings: dict[str, Any]) -> dict[st
     scorers = settings.get("scorers") or REWARD_FIGURES.get(settings.get("reward", ""), ())
     if scorers and isinstance(scorers[0], str):
         settings["scorers"] = named_scorers(scorers)
-    if isinstance(settings.get("latency_table"), (str, Path)):
-        from agents.latency import LatencyTable
+    given = settings.get("latency_table")
+    if given is None or isinstance(given, (str, Path)):
+        from agents.latency import latency_table_of
 
-        settings["latency_table"] = LatencyTable(settings["latency_table"], generator)
+        settings["latency_table"] = latency_table_of(given, generator)
     return settings
 
 

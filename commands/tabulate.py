@@ -7,6 +7,7 @@ a second. Stopped, it goes on where it was when the same command is given again.
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -50,6 +51,12 @@ def make_parser() -> ArgumentParser:
         default=[],
         help="further figures of every image beside ssim and psnr, such as '[lpips, clip]'",
     )
+    parser.add_argument(
+        "--latency-table",
+        type=str | None,
+        default=None,
+        help="written by prunegym calibrate: the table then also knows milliseconds",
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="requests that grow together")
     return parser
 
@@ -58,6 +65,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return 0."""
     options = make_parser().parse_args(args)
 
+    from agents.latency import LatencyTable
+    from base.files import read_json
     from commands.progress import progress_bar
     from envs.decision_table import save_table
     from envs.references import ReferenceCache
@@ -67,6 +76,10 @@ def main(args: Sequence[str] | None = None) -> int:
     generator = load_generator(options.generator, device)
     prompts = [prompt for text in options.prompts for prompt in load_prompts(text)]
     requests = make_requests(generator, prompts)
+    latency = None
+    if options.latency_table:
+        LatencyTable(options.latency_table, generator)  # refused now, not after hours
+        latency = read_json(options.latency_table)
     parts_folder = Path(f"{options.out}.parts")  # an interrupted run goes on from here
     with progress_bar() as bar:
         task = bar.add_task("requests", total=len(requests), note=f"{options.num_stages} stages")
@@ -81,7 +94,7 @@ def main(args: Sequence[str] | None = None) -> int:
             parts_folder=parts_folder,
             scorers=load_scorers(options.metrics, options.generator, device),
         )
-    path = save_table(options.out, table)
+    path = save_table(options.out, replace(table, latency=latency))
     shutil.rmtree(parts_folder)
     leaves = next(iter(table.figures.values())).size
     print(

@@ -67,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.instantiate(parser.parse_args(args))
 
-    from agents.latency import LatencyTable
+    from agents.latency import latency_table_of
     from agents.ppo import Progress, train
     from commands.progress import progress_bar
     from envs.prefixes import PrefixCache
@@ -84,9 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     device = choose_device(options.device)
     generator = load_generator(options.generator, device)
-    latency_table = None
-    if options.latency_table:
-        latency_table = LatencyTable(options.latency_table, generator)
+    latency_table = latency_table_of(options.latency_table, generator)
     cache = ReferenceCache(options.reference_folder) if options.reference_folder else None
     if options.generator.startswith("table:"):
         cache = ReferenceCache()  # nothing to keep: a table knows the fidelity of every output

@@ -79,6 +79,8 @@ class DecisionTable:
         features: [N, V, F] float32.
         falling_figures: those of the figures that fall as outputs improve, such as LPIPS.
         figures: by name, [N, L] float64 fidelity of the leaf's output; the primary one first.
+        latency: milliseconds of every stage and decision on one device, as `prunegym calibrate`
+            wrote them; None where only FLOPs are known.
     """
 
     fingerprint: str
@@ -94,6 +96,7 @@ class DecisionTable:
     features: np.ndarray
     figures: Mapping[str, np.ndarray]
     falling_figures: tuple[str, ...] = ()
+    latency: Mapping[str, Any] | None = None
 
     @property
     def depth(self) -> int:
@@ -161,6 +164,7 @@ def save_table(path: str | Path, table: DecisionTable) -> Path:
         "open_choices": table.open_choices,
         "figures": list(table.figures),
         "falling_figures": list(table.falling_figures),
+        "latency": table.latency,
         "requests": [[r.key, r.label, r.seed] for r in table.requests],
         "stages": [[[s.name, s.tokens, s.cost_flops] for s in row] for row in table.stages],
     }
@@ -212,6 +216,7 @@ def load_table(path: str | Path) -> DecisionTable:
             costs=arrays["costs"],
             features=features,
             falling_figures=tuple(record.get("falling_figures", ())),
+            latency=record.get("latency"),
             figures={name: arrays[f"figure_{name}"] for name in record["figures"]},
         )
     except FileNotFoundError:

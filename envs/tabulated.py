@@ -52,6 +52,7 @@ class TableGenerator:
     def __init__(self, table: DecisionTable):
         self.table = table
         self.falling_figures = table.falling_figures
+        self.latency_record = table.latency
         self.fingerprint = table.fingerprint
         self.decision_space: DecisionSpace = table.decision_space
         self.feature_names = table.feature_names

@@ -66,6 +66,7 @@ def write_text(
     places = places if limit is None else places[:, :limit]
     stop = ids.gather(1, counts[:, None] - 1)[:, 0]  # [B]
     written = [ids[:, 0]]
+    ended = written[0] == stop  # [B]
     context = joined(contexts)
     past: Sequence[Past] | None = None
     for index in range(places.shape[1]):
@@ -79,7 +80,7 @@ def write_text(
             for one in each:
                 record("ar_logits", one)
         logits = mix(each, step.cfg_scale).float()
-        if not bool(torch.isfinite(logits).all()):
+        if not bool(torch.isfinite(logits.sum())):  # one that is not makes the sum so
             raise GenerationError(f"{name}: logits of token {index} are not finite")
         chances = probabilities(logits, step.temperature, top_k, top_p)
         exponential = None
@@ -88,7 +89,8 @@ def write_text(
             exponential = noise.exponential(name, position, logits.shape[-1])[:, 0].to(logits)
         token, _ = draw(logits, chances, exponential)
         written.append(token)
-        if bool((torch.stack(written, 1) == stop[:, None]).any(1).all()):
+        ended = ended | (token == stop)
+        if bool(ended.all()):
             break
     rows = torch.stack(written, dim=1).tolist()
     # A row has as many places as it would have alone, however long its neighbours are.

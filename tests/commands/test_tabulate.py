@@ -2,12 +2,14 @@
 
 import json
 
+import gymnasium
 import numpy as np
 import pytest
 
 import envs.tabulate
-from base.errors import ConfigError, DataError
-from commands import generate, tabulate, train
+import prunegym  # noqa: F401  registers the ids
+from base.errors import CheckpointError, ConfigError, DataError
+from commands import calibrate, generate, tabulate, train
 from envs.decision_table import load_table
 from envs.pruning_env import PruningEnv
 from envs.tabulated import TableGenerator
@@ -136,3 +138,35 @@ def test_further_figures_of_every_image_and_which_way_is_better(tmp_path):
     env.reset(seed=0)
     _, reward, _, _, info = env.step(1)
     assert reward == pytest.approx(1 - info[lpips])
+
+
+def test_a_table_that_knows_milliseconds_pays_in_them_like_the_generator(folder, tmp_path):
+    latency, out = str(tmp_path / "latency.json"), str(tmp_path / "toy.npz")
+    prompts = str(folder / "held_out.json")
+    assert calibrate.main(["--generator", "toy", "--out", latency, "--repeats", "1"]) == 0
+    options = ["--generator", "toy", "--num-stages", "3", "--prompts", json.dumps([prompts])]
+    assert tabulate.main([*options, "--out", out, "--latency-table", latency]) == 0
+    kinds = {"toy": latency, f"table:{out}": None}
+    settings = {"prompts": prompts, "cost": "latency", "first_controlled_stage": 1}
+    settings |= {"shuffle": False, "preference": 0.7}
+    live, tabulated = (
+        gymnasium.make(
+            "prunegym/InfinityPruning-v0", generator=kind, latency_table=table, **settings
+        )
+        for kind, table in kinds.items()
+    )
+    for action in (0, 1, 2):
+        live.reset(seed=0)
+        tabulated.reset(seed=0)
+        done = False
+        while not done:
+            _, reward, done, _, info = live.step(action)
+            _, looked_up, _, _, known = tabulated.step(action)
+            assert looked_up == pytest.approx(reward, abs=1e-12)
+        assert known["latency_ms"] == pytest.approx(info["latency_ms"])
+    with pytest.raises(ConfigError, match="needs a latency_table"):
+        gymnasium.make(
+            "prunegym/InfinityPruning-v0", generator=f"table:{folder / 'toy.npz'}", **settings
+        )
+    with pytest.raises(CheckpointError, match="not a latency table"):
+        tabulate.main([*options, "--out", out, "--latency-table", prompts])
