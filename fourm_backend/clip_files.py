@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from base.errors import DataError
 from base.files import write_atomic
@@ -38,19 +38,29 @@ def read_clip(path: Path, side: int) -> np.ndarray:
     """
     import imageio.v3 as imageio
 
-    plugin = "pillow" if path.suffix == ".gif" else "pyav"
     try:
-        frames = list(imageio.imiter(path, plugin=plugin))
+        gif = path.suffix == ".gif"
+        frames = _gif_frames(path) if gif else list(imageio.imiter(path, plugin="pyav"))
     except ImportError:
         raise DataError(
-            f"{path}: reading {path.suffix} needs PyAV (pip install av); a .gif, or codes as .npz, "
-            "need nothing"
+            f"{path}: reading {path.suffix} needs PyAV (pip install av, or the extra "
+            "`video`); a .gif, or codes as .npz, need nothing"
         ) from None
     except Exception as error:  # the libraries raise of all kinds
         raise DataError(f"{path} cannot be read as a video: {error}") from None
     if len(frames) < FRAMES:
         raise DataError(f"{path} has {len(frames)} frames; the model takes {FRAMES} (8 a second)")
     return np.stack([_square(frame[..., :3], side) for frame in frames[:FRAMES]])
+
+
+def _gif_frames(path: Path) -> list[np.ndarray]:
+    """A frame that is shown for long counts as several: equal ones are written as one."""
+    frames = []
+    with Image.open(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            repeats = max(round(frame.info.get("duration", FRAME_MS) / FRAME_MS), 1)
+            frames += [np.asarray(frame.convert("RGB"))] * repeats
+    return frames
 
 
 def _square(frame: np.ndarray, side: int) -> np.ndarray:
