@@ -40,8 +40,9 @@ class Bench:
 
     Args:
         generator: makes the outputs.
-        table: of the same generator; outputs that it knows are looked up instead of made.
-        requests: N held-out requests of the generator, all in the table.
+        table: of the same generator; outputs that it knows are looked up instead of made. None:
+            all are made.
+        requests: N held-out requests of the generator, all in the table if there is one.
         reference_cache: has or makes their references.
         batch_size: how many are generated together.
 
@@ -52,12 +53,12 @@ class Bench:
     def __init__(
         self,
         generator: Generator,
-        table: TableGenerator,
+        table: TableGenerator | None,
         requests: Sequence[Any],
         reference_cache: ReferenceCache,
         batch_size: int = 16,
     ) -> None:
-        if table.fingerprint != generator.fingerprint:
+        if table is not None and table.fingerprint != generator.fingerprint:
             raise ConfigError(
                 f"the table is of a generator with fingerprint {table.fingerprint}; this one has "
                 f"{generator.fingerprint}. Tabulate this one"
@@ -65,7 +66,7 @@ class Bench:
         self.generator = generator
         self.table = table
         self.requests = list(requests)
-        self.looked_up = [table.request(request.label, request.seed) for request in requests]
+        self.looked_up = [] if table is None else [table.request(r.label, r.seed) for r in requests]
         self.reference_cache = reference_cache
         self.batch_size = batch_size
 
@@ -82,17 +83,25 @@ class Bench:
 
     def _run(self, controller: Controller) -> tuple[list[Result], dict[str, np.ndarray]]:
         """Results and [N] of each figure."""
-        strict = copy.copy(controller)
-        strict.replacements = None  # a decision that the table lacks must not be replaced
-        try:
-            results = list(run_controller(self.table, strict, self.looked_up, self.batch_size))
-            return results, self.table.known_fidelity([result.output for result in results])
-        except GenerationError:  # the table lacks some decision: generate
-            pass
+        found = None if self.table is None else self._looked_up(self.table, controller)
+        if found is not None:
+            return found
         results = list(run_controller(self.generator, controller, self.requests, self.batch_size))
         outputs = [result.output for result in results]
         references = self.reference_cache.get(self.generator, self.requests)
         return results, final_fidelity(self.generator, outputs, references)
+
+    def _looked_up(
+        self, table: TableGenerator, controller: Controller
+    ) -> tuple[list[Result], dict[str, np.ndarray]] | None:
+        """The same from the table; None where it lacks some decision."""
+        strict = copy.copy(controller)
+        strict.replacements = None  # a decision that the table lacks must not be replaced
+        try:
+            results = list(run_controller(table, strict, self.looked_up, self.batch_size))
+        except GenerationError:
+            return None
+        return results, table.known_fidelity([result.output for result in results])
 
 
 class ListedDecisions:

@@ -1,51 +1,59 @@
-"""A learned policy against fixed strides, on signers never seen.
+"""Learned policies against fixed strides, on signers never seen.
 
-`python -m benchmarks.sign_skipping '[runs/ppo_sign_0, ...]'` after `prunegym train
+`python -m benchmarks.sign_skipping '[runs/ppo_sign/seed0, ...]'` after `prunegym train
 --config configs/train/ppo_sign.yaml` with several seeds: all test clips on the cached backend. Then
 again with `--live N`: the tracker itself on the first N (needs MediaPipe: `make setup-sign`).
-Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`.
+Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`. Settings are chosen with
+`--prompts signer:validation:60 --name sign_skipping_validation`.
 
 Figures: cosine of the CLS embedding to the run that looked at every frame, and the share of clips
-whose gesture is recognised. The rival at equal cost is the best random mix of fixed strides: the
-upper convex hull of their points, which is never below a stride.
+whose gesture is recognised. The rival at equal cost is the best random mix of fixed strides, chosen
+by the cosine on training clips; what is said of the policies is the mean over trainings, with 95 %
+intervals that draw clips and trainings anew (`eval.front_summary`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jsonargparse import auto_cli
+from matplotlib.figure import Figure
 
 from agents.controllers import Controller
 from agents.evaluation import evaluate_controller
 from agents.parse_controller import parse_controller
-from base.files import read_json
+from base.files import read_json, write_atomic
 from benchmarks.record import FOLDER, record
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
+from eval.front import Front, best_mix, oracle, resample_weights
+from eval.front_summary import summarise_front
 from sign_backend.generator import SignGenerator
 from signers.requests import gesture_of
 
 STRIDES = {  # looked at: of a window of eight
     "every frame": "none",
+    "7 of 8": "schedule:all:0.125",
     "6 of 8": "schedule:all:0.25",
+    "5 of 8": "schedule:all:0.375",
     "every 2nd": "schedule:all:0.5",
     "3 of 8": "schedule:all:0.625",
     "every 4th": "schedule:all:0.75",  # what SignON's online service does
     "every 8th": "schedule:all:0.875",
 }
-Columns = dict[str, np.ndarray]  # [N] each: saved, cosine, recognised
+BUDGETS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 def run(
     policies: list[str],
-    weights: list[float] = [0.1, 0.2, 0.3, 0.45, 0.6],  # noqa: B006  read only
-    prompts: str = "signer:test:100",
+    weights: list[float] = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],  # noqa: B006  read only
+    prompts: str = "signer:test:200",
+    training_prompts: str = "signer:train:300",
     live: int = 0,
-    seeds: int = 2,
     resamples: int = 1000,
+    name: str = "sign_skipping",
 ) -> None:
     """Measure and draw.
 
@@ -53,70 +61,65 @@ def run(
         policies: run folders, one a training seed.
         weights: of compute, at which they are asked.
         prompts: the clips.
+        training_prompts: those that the mix of strides is chosen on.
         live: measure with the tracker itself, on the first so many clips, and add that to the
             figures of the cached backend.
-        seeds: of lost hands on the cached backend.
-        resamples: of clips, for intervals.
+        resamples: of clips and trainings, for intervals.
+        name: of the JSON and of the picture.
     """
     torch.set_num_threads(1)
     cached = load_generator("sign")
+    generator = load_generator("sign:live") if live else cached
     requests = make_requests(cached, load_prompts(prompts))
-    figures: dict[str, Any]
-    if live:  # to what was measured on the cached backend
-        figures = read_json(FOLDER / "sign_skipping.json")["figures"]
-        figures["live_weights"] = weights
-        generator, requests, seeds = load_generator("sign:live"), requests[:live], 1
-    else:
-        figures = {"prompts": prompts, "policies": policies, "weights": weights}
-        generator = cached
-    controllers = {
-        policy: {w: parse_controller(f"policy:{policy}@{w}", cached, requests[0]) for w in weights}
+    requests = requests[:live] if live else requests
+    training = make_requests(cached, load_prompts(training_prompts))
+    strides = {n: parse_controller(text, cached, requests[0]) for n, text in STRIDES.items()}
+    chosen_on = measure("strides", strides, cached, training)
+    fixed = measure("strides", strides, generator, requests)
+    fronts = [
+        measure(
+            policy,
+            {f"w={w:g}": parse_controller(f"policy:{policy}@{w}", cached, requests[0])
+             for w in weights},
+            generator,
+            requests,
+        )
         for policy in policies
-    }
-    part = _measure(generator, requests, controllers, seeds, resamples)
-    _write(figures | {"live" if live else "cached": part})
-
-
-def _write(figures: dict[str, Any]) -> None:
-    record("sign_skipping", figures)
-    _draw(figures, Path(__file__).parents[1] / "docs" / "images" / "sign_skipping.png")
-
-
-def _measure(
-    generator: Any,
-    requests: Sequence[Any],
-    controllers: dict[str, dict[float, Controller]],
-    seeds: int,
-    resamples: int,
-) -> dict[str, Any]:
-    """The figures of fixed strides, and of each policy at each weight."""
-    cache = ReferenceCache()
-    rows = [request.with_seed(seed) for seed in range(seeds) for request in requests]
-
-    def columns(controller: Controller) -> Columns:
-        result = evaluate_controller(generator, controller, rows, cache, preference=0.5)
-        outputs = [each.output for each in result.results]
-        right = recognised(generator, outputs, rows)
-        both = {"saved": result.columns["saved"], "cosine": result.columns["cosine"]}
-        # the mean over seeds: what is resampled are clips
-        return {
-            name: column.reshape(seeds, -1).mean(0)
-            for name, column in {**both, "recognised": right}.items()
-        }
-
-    strides = {n: columns(parse_controller(t, generator, rows[0])) for n, t in STRIDES.items()}
-    found: dict[str, Any] = {
+    ]  # fmt: skip
+    mix, bound = best_mix(chosen_on, fixed), oracle(fixed)
+    lots = resample_weights(len(requests), resamples, 0)
+    part = {
         "clips": len(requests),
-        "strides": {name: _means(each) for name, each in strides.items()},
-        "policies": {},
+        "prompts": prompts,
+        "mix_of": list(mix.labels),
+        "strides": summarise_front([fixed], mix, bound, BUDGETS, lots),
+        "policies": summarise_front(fronts, mix, bound, BUDGETS, lots),
     }
-    for policy, by_weight in controllers.items():
-        found["policies"][policy] = []
-        for weight, controller in by_weight.items():
-            point = columns(controller)
-            entry = {"weight": weight, **_means(point), **_against(strides, point, resamples)}
-            found["policies"][policy].append(entry)
-    return found
+    figures: dict[str, Any] = {"policies": policies, "weights": weights}
+    if live:  # beside what was measured on the cached backend
+        figures = read_json(FOLDER / f"{name}.json")["figures"]
+    figures |= {"live" if live else "cached": part}
+    record(name, figures)
+    draw(figures, FOLDER.parent / "docs" / "images" / f"{name}.png")
+
+
+def measure(
+    name: str,
+    controllers: Mapping[str, Controller],
+    generator: SignGenerator,
+    requests: Sequence[Any],
+) -> Front:
+    """A point for each controller, with `cosine` and `recognised`."""
+    cache = ReferenceCache()
+    compute, figures = [], {"cosine": [], "recognised": []}  # type: ignore[var-annotated]
+    for controller in controllers.values():
+        found = evaluate_controller(generator, controller, requests, cache, preference=0.5)
+        compute.append(1 - found.columns["saved"])
+        figures["cosine"].append(found.columns["cosine"])
+        outputs = [each.output for each in found.results]
+        figures["recognised"].append(recognised(generator, outputs, requests))
+    columns = {figure: np.stack(values, axis=1) for figure, values in figures.items()}
+    return Front(name, tuple(controllers), np.stack(compute, axis=1), columns)
 
 
 def recognised(
@@ -130,80 +133,33 @@ def recognised(
     return (scores.argmax(1) == labels).astype(np.float64)
 
 
-def best_mix(costs: np.ndarray, values: np.ndarray, at: float) -> float:
-    """The upper convex hull of points (saved, value), at a share that is saved."""
-    best = -np.inf
-    for low in range(len(costs)):
-        for high in range(len(costs)):
-            if costs[low] <= at <= costs[high]:
-                span = costs[high] - costs[low]
-                share = (at - costs[low]) / span if span > 0 else 0.0
-                best = max(best, (1 - share) * values[low] + share * values[high])
-    return float(best)
-
-
-def _against(strides: dict[str, Columns], point: Columns, resamples: int) -> dict[str, Any]:
-    """The policy minus the best mix of strides at its cost, with 95 % intervals over clips."""
-    clips = len(point["saved"])
-    lot = np.random.default_rng(0)
-    samples = [np.arange(clips), *(lot.integers(clips, size=clips) for _ in range(resamples))]
-    answer: dict[str, Any] = {}
-    for name in ("cosine", "recognised"):
-        differences = []
-        for chosen in samples:
-            costs = np.array([each["saved"][chosen].mean() for each in strides.values()])
-            values = np.array([each[name][chosen].mean() for each in strides.values()])
-            at = point["saved"][chosen].mean()
-            differences.append(point[name][chosen].mean() - best_mix(costs, values, at))
-        finite = np.array([each for each in differences if np.isfinite(each)])
-        inside = bool(np.isfinite(differences[0]))
-        answer[f"{name}_above_mix"] = float(differences[0]) if inside else None
-        interval = [float(v) for v in np.quantile(finite, (0.025, 0.975))] if inside else None
-        answer[f"{name}_above_mix_95"] = interval
-    return answer
-
-
-def _means(columns: Columns) -> dict[str, float]:
-    return {name: float(column.mean()) for name, column in columns.items()}
-
-
-def _draw(figures: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+def draw(figures: Mapping[str, Any], path: Path) -> None:
+    """Both figures against compute saved, a row for each backend, a line for each training."""
     parts = [part for part in ("cached", "live") if part in figures]
-    figure, axes = pyplot.subplots(
-        len(parts), 2, figsize=(9, 3.6 * len(parts)), squeeze=False, constrained_layout=True
-    )
+    canvas = Figure(figsize=(9, 3.6 * len(parts)), dpi=110, layout="constrained")
     names = {"cosine": "cosine of CLS to the full run", "recognised": "gestures recognised"}
-    for row, part in zip(axes, parts, strict=True):
+    for row, part in zip(canvas.subplots(len(parts), 2, squeeze=False), parts, strict=True):
         measured = figures[part]
-        for axis, (name, label) in zip(row, names.items(), strict=True):
-            strides = sorted(measured["strides"].values(), key=lambda each: each["saved"])
-            axis.plot(
-                [100 * s["saved"] for s in strides],
-                [s[name] for s in strides],
-                "o--",
-                color="0.5",
-                label="fixed strides",
-            )
-            for index, points in enumerate(measured["policies"].values()):
-                ordered = sorted(points, key=lambda each: each["saved"])
-                axis.plot(
-                    [100 * p["saved"] for p in ordered],
-                    [p[name] for p in ordered],
-                    ".-",
-                    label=f"PPO, seed {index}",
-                )
-            axis.set_xlabel("compute saved, %")
-            axis.set_ylabel(label)
-            kind = "the tracker runs" if part == "live" else "cached keypoints"
-            axis.set_title(f"{measured['clips']} clips of unseen signers, {kind}", fontsize=9)
-    axes[0, 0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+        kind = "the tracker runs" if part == "live" else "cached keypoints"
+        for axes, (figure, label) in zip(row, names.items(), strict=True):
+            _line(axes, measured["strides"]["points"], figure, "o--", "fixed strides", color="0.5")
+            for number in range(measured["policies"]["trainings"]):
+                points = [p for p in measured["policies"]["points"] if p["training"] == number]
+                _line(axes, points, figure, ".-", f"PPO, seed {number}")
+            axes.set_xlabel("compute saved, %")
+            axes.set_ylabel(label)
+            axes.set_title(f"{measured['clips']} clips of unseen signers, {kind}", fontsize=9)
+            axes.grid(alpha=0.25)
+    canvas.axes[0].legend(fontsize=8)
+    write_atomic(path, lambda target: canvas.savefig(target, format="png"))
+
+
+def _line(
+    axes: Any, points: Sequence[Mapping[str, Any]], figure: str, marks: str, name: str, **style: Any
+) -> None:
+    ordered = sorted(points, key=lambda point: point["compute"])
+    saved = [100 * (1 - point["compute"]) for point in ordered]
+    axes.plot(saved, [point[figure] for point in ordered], marks, label=name, **style)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("--num-stages", type=int, default=4, help="of a table that is made")
     parser.add_argument(
+        "--schedules",
+        type=list[str],
+        default=[],
+        help="fixed controllers that stand for all schedules where requests have too many stages, "
+        "or unequally many, for a table; the oracle is then the best of these for each request",
+    )
+    parser.add_argument(
         "--methods", type=dict[str, list[str]], default={}, help="controllers, by name of method"
     )
     parser.add_argument(
@@ -92,11 +99,23 @@ def main(args: Sequence[str] | None = None) -> int:
             f"{min(common)!r}; measure on prompts that nothing was chosen on"
         )
     cache = ReferenceCache()
-    table = _table(options, generator, [*training_prompts, *prompts], cache)
-    bench = Bench(generator, table, make_requests(generator, prompts), cache)
-
-    schedules = all_schedules(table.table, bench.looked_up)
-    training = all_schedules(table.table, make_requests(table, training_prompts))
+    requests = make_requests(generator, prompts)
+    if options.schedules:
+        bench = Bench(generator, None, requests, cache)
+        listed = _controllers(options.schedules, generator, requests[0])
+        schedules = bench.measure("all schedules", listed).front
+        chosen_on = Bench(generator, None, make_requests(generator, training_prompts), cache)
+        training = chosen_on.measure("all schedules", listed).front
+        compared_with: dict[str, Any] = {"schedules": options.schedules}
+    else:
+        table = _table(options, generator, [*training_prompts, *prompts], cache)
+        bench = Bench(generator, table, requests, cache)
+        schedules = all_schedules(table.table, bench.looked_up)
+        training = all_schedules(table.table, make_requests(table, training_prompts))
+        compared_with = {
+            "first_stage_of_the_table": table.first_stage,
+            "menu": [dict(decision) for decision in table.decision_space.menu],
+        }
     mix, bound = best_mix(training, schedules), oracle(schedules)
     weights = resample_weights(len(prompts), options.resamples, options.seed)
     fixed: dict[str, Measured] = {}
@@ -134,8 +153,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "prompts": options.prompts,
         "num_prompts": len(prompts),
         "training_prompts": options.training_prompts,
-        "first_stage_of_the_table": table.first_stage,
-        "menu": [dict(decision) for decision in table.decision_space.menu],
+        **compared_with,
         "seed": options.seed,
         "resamples": options.resamples,
         "policies": dict(options.policies),

@@ -1,7 +1,7 @@
 """`prunegym train-generator`: train the small model of the scenes, part by part, and measure it.
 
-`prunegym train-generator fourm` and `prunegym train-generator walks` do the same for the small 4M
-and the small EgoM2P.
+`prunegym train-generator fourm`, `walks` and `sign` do the same for the small 4M, the small EgoM2P
+and the small PoseFormer.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ def make_parser() -> ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 where a gate was missed, or 130 if it was interrupted."""
-    if args and args[0] in ("fourm", "walks"):
-        from commands import train_pictures, train_walks
+    if args and args[0] in ("fourm", "walks", "sign"):
+        from commands import train_pictures, train_signers, train_walks
 
-        command = train_pictures if args[0] == "fourm" else train_walks
-        return command.main(args[1:])
+        commands = {"fourm": train_pictures, "walks": train_walks, "sign": train_signers}
+        return commands[args[0]].main(args[1:])
     parser = make_parser()
     options = parser.instantiate_classes(parser.parse_args(args))
 

@@ -52,8 +52,9 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
             wrote, instead of the generator; `table:scenes` comes with the package), `fourm-toy` or
             `egom2p-toy` (small untrained models), `sign` (the small PoseFormer, on keypoints that
-            were found before) or `sign:live` (the tracker runs), or a folder with a checkpoint: one
-            with a `task.yaml` is a 4M or EgoM2P.
+            were found before) or `sign:live` (the tracker runs), either with the longest clip in
+            frames or a SignON checkpoint behind it (`sign:300`, `sign:live:NGT.ckpt:300`), or a
+            folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
             `text_encoder_device` of an Infinity, as `InfinityPipeline.from_pretrained`
@@ -65,17 +66,16 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
         DataError: a table that is missing or damaged.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    other = text in ("toy", "fourm-toy", "egom2p-toy", "sign", "sign:live") or text.startswith(
-        "table:"
-    )
+    kind = text.partition(":")[0]
+    other = text in ("toy", "fourm-toy", "egom2p-toy") or kind in ("sign", "table")
     if given and (other or (model_folder(text) / "task.yaml").is_file()):
         raise ConfigError(f"generator {text!r} has no {', '.join(given)}; leave it out")
     if text == "toy":
         from envs.toy import ToyGenerator
 
         return ToyGenerator()
-    if text in ("sign", "sign:live"):
-        return _load_sign(live=text == "sign:live", device=device)
+    if kind == "sign":
+        return _load_sign(text.split(":")[1:], device)
     if text in ("fourm-toy", "egom2p-toy"):
         from fourm_backend.toy import toy_egom2p, toy_fourm
 
@@ -156,7 +156,9 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
 
     Args:
         text: a prompt file, or `scenes:SPLIT:COUNT`, `toy:SPLIT:COUNT` or `signer:SPLIT:COUNT`,
-            where SPLIT is `train`, `validation` or `test`; no prompt is in two of them.
+            where SPLIT is `train`, `validation` or `test`; no prompt is in two of them. For sign
+            embedding also `videos:FOLDER`, every .mp4 below it (`videos:FOLDER:avi`: every .avi;
+            with jpg or png, every folder of frames).
         first_seed: prompts that come without a seed get this one, the next one, and so on.
 
     Raises:
@@ -164,6 +166,8 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
         DataError: a prompt file that is missing or broken.
     """
     world, _, rest = text.partition(":")
+    if world == "videos" and not Path(text).exists():
+        return _video_prompts(rest, first_seed)
     worlds = {"scenes": _scene_prompts, "toy": _toy_prompts, "signer": _signer_prompts}
     if world not in worlds or Path(text).exists():
         return read_prompts(text, first_seed)
@@ -199,13 +203,13 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     if isinstance(generator, ToyGenerator):
         return [_toy_request(record) for record in prompts]
     if isinstance(generator, SignGenerator):
-        from signers.requests import read_request
-
-        return [read_request(record.prompt, record.seed) for record in prompts]
+        return _sign_requests(generator, prompts)
     return [generator.request(record.prompt, record.seed) for record in prompts]
 
 
-def _load_sign(live: bool, device: str) -> Generator:
+def _load_sign(words: Sequence[str], device: str) -> Generator:
+    """What follows `sign:`, in any order: `live`, the longest clip in frames, a checkpoint."""
+    from sign_backend.checkpoint import load_checkpoint
     from sign_backend.generator import SignGenerator, Tracking
     from sign_backend.live_tracking import LiveTracking
     from sign_backend.mediapipe_source import MediaPipeSource
@@ -213,8 +217,16 @@ def _load_sign(live: bool, device: str) -> Generator:
     from sign_backend.tracking_loss import TrackingLoss
     from signers.clips import MOST_FRAMES
 
-    tracking: Tracking = LiveTracking(MediaPipeSource()) if live else TrackingLoss.load()
-    return SignGenerator(load_folder(SIGNERS, device), tracking, max_frames=MOST_FRAMES)
+    lengths = [int(word) for word in words if word.isascii() and word.isdigit()]
+    files = [word for word in words if word != "live" and not word.isdigit()]
+    if len(lengths) > 1 or len(files) > 1:
+        raise ConfigError(
+            f"generator 'sign:{':'.join(words)}'; expected sign or sign:live, with at most "
+            "one checkpoint and one number of frames behind it: sign:live:NGT.ckpt:300"
+        )
+    model = load_checkpoint(files[0], device) if files else load_folder(SIGNERS, device)
+    tracking: Tracking = LiveTracking(MediaPipeSource()) if "live" in words else TrackingLoss.load()
+    return SignGenerator(model, tracking, max_frames=lengths[0] if lengths else MOST_FRAMES)
 
 
 def model_folder(name: str) -> Path:
@@ -241,6 +253,41 @@ def _signer_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
     from signers.requests import prompts
 
     return list(prompts(split, count))
+
+
+def _video_prompts(text: str, first_seed: int) -> list[PromptRecord]:
+    """`FOLDER` or `FOLDER:EXTENSION`."""
+    from sign_backend.dataset import find_clips
+
+    folder, _, extension = text.partition(":")
+    return [
+        PromptRecord(clip.name, str(clip.path), first_seed + number)
+        for number, clip in enumerate(find_clips(Path(folder), extension or "mp4"))
+    ]
+
+
+def _sign_requests(generator: Any, prompts: Sequence[PromptRecord]) -> list[Any]:
+    """Clips of drawn signers by their names; what else is a prompt is a video's path."""
+    from sign_backend.live_tracking import LiveTracking
+    from sign_backend.mediapipe_source import MediaPipeSource
+    from sign_backend.video_request import video_request
+    from signers.requests import read_request
+
+    live = isinstance(generator.tracking, LiveTracking)
+    source = generator.tracking.source if live else None
+    requests = []
+    for record in prompts:
+        if record.prompt.startswith("signer "):
+            requests.append(read_request(record.prompt, record.seed))
+            continue
+        if not Path(record.prompt).exists():
+            raise DataError(
+                f"prompt {record.id}: {record.prompt!r}; expected a drawn signer, such as "
+                "'signer train 12', or the path of a video"
+            )
+        source = source or MediaPipeSource()
+        requests.append(video_request(Path(record.prompt), record.seed, source, live=live))
+    return requests
 
 
 def _toy_request(record: PromptRecord) -> Any:

@@ -145,7 +145,7 @@ class MediaPipeSource:
     def _place(self, path: Path, versions: dict[str, str]) -> Path:
         """Where the keypoints of this content under these settings are kept."""
         settings = {
-            "content": _content(path),
+            "content": content_of(path),
             "complexity": self.complexity,
             "sharpen_sigma": self.sharpen_sigma,
             "mediapipe": versions["mediapipe"],
@@ -194,7 +194,7 @@ def _points(data: bytes) -> NDArray[np.float64]:
     return np.frombuffer(data, np.float64).reshape(-1, NUM_KEYPOINTS, 3)
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
     """SHA-256 of a file, or of the names and contents of a folder's images."""
     if path.is_file():
         with open(path, "rb") as file:
@@ -202,7 +202,7 @@ def _content(path: Path) -> str:
     digest = hashlib.sha256()
     for image in sorted(path.iterdir()):
         if image.suffix.lower() in _IMAGES:
-            digest.update(f"{image.name}\n{_content(image)}\n".encode())
+            digest.update(f"{image.name}\n{content_of(image)}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Draw the clips and look for their keypoints: `python -m signers.extract`. Restartable.
+"""Draw the clips and look for their keypoints, the first part of `signers.recipe`. Restartable.
 
-It needs MediaPipe (`make setup-sign`); what is committed in `signers/data` was made by it. Every
-clip is a file in the run folder until all of them are there.
+It needs MediaPipe (`make setup-sign`). Every clip is a file in the run folder until all of them are
+there.
 """
 
 import logging
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import auto_cli
 
 from base.files import write_atomic
 from sign_backend.clip import Keypoints
@@ -17,14 +16,12 @@ from sign_backend.mediapipe_source import MediaPipeSource
 from sign_backend.motion import motion
 from signers.clips import SPLITS, Split, make_clip
 from signers.drawing import HEIGHT, WIDTH, frames
-from signers.keypoints import DATA, Recording, save_recordings
+from signers.keypoints import Recording, save_recordings
 
 logger = logging.getLogger(__name__)
 
 
-def extract(
-    counts: Sequence[int] = (189, 40, 100), run_dir: Path = Path("runs/signers"), out: Path = DATA
-) -> None:
+def extract(counts: Sequence[int], run_dir: Path, out: Path) -> None:
     """Write the keypoints of all clips.
 
     Args:
@@ -32,7 +29,6 @@ def extract(
         run_dir: one file a clip.
         out: one file a split.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     source = MediaPipeSource()
     for split, count in zip(SPLITS, counts, strict=True):
         recordings = [_recording(source, split, number, run_dir) for number in range(count)]
@@ -59,7 +55,3 @@ def _recording(source: MediaPipeSource, split: Split, number: int, run_dir: Path
 def _save(target: Path, points: np.ndarray, moved: np.ndarray) -> None:
     with open(target, "wb") as file:
         np.savez_compressed(file, points=points, motion=moved)
-
-
-if __name__ == "__main__":
-    auto_cli(extract)

@@ -63,7 +63,7 @@ def load_recordings(split: Split, folder: Path = DATA) -> tuple[Recording, ...]:
             for number, gesture in enumerate(arrays["gestures"])
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path}: {error}; `python -m signers.extract` makes these files") from None
+        raise DataError(f"{path}: {error}; 'prunegym train-generator sign' makes it") from None
 
 
 def save_recordings(split: Split, recordings: list[Recording], folder: Path = DATA) -> Path:

@@ -1,16 +1,17 @@
-"""The three recipes: their options, and how a recipe is followed."""
+"""The recipes: their options, and how a recipe is followed."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from commands import train_generator, train_pictures, train_walks
+from commands import train_generator, train_pictures, train_signers, train_walks
 from commands.follow_recipe import follow
 
 CONFIGS = {
     "scenes.yaml": train_generator,
     "scenes_fourm.yaml": train_pictures,
     "walks.yaml": train_walks,
+    "signers.yaml": train_signers,
 }
 
 

@@ -1,6 +1,7 @@
 """`prunegym/SignEmbedding-v0`: both checkers, an episode, fixed strides, a training."""
 
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -11,7 +12,8 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 import prunegym
 from agents.parse_controller import parse_controller
 from agents.rollout import run_controller
-from base.errors import DataError, ResourceError
+from base.errors import CheckpointError, ConfigError, DataError, ResourceError
+from base.files import read_json
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.replay import replay
 from sign_backend.embed import embed, prepare
@@ -19,6 +21,7 @@ from sign_backend.keypoint_process import worker_python
 from signers.keypoints import load_recordings
 
 ID = "prunegym/SignEmbedding-v0"
+VIDEO = Path(__file__).parents[1] / "data" / "sign" / "mediapipe_signer.mp4"
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +72,56 @@ def test_prompts_that_do_not_exist_are_refused():
     with pytest.raises(DataError, match="there are"):
         load_prompts("signer:test:100000")
     generator = load_generator("sign")
-    with pytest.raises(DataError, match="signer SPLIT NUMBER"):
+    with pytest.raises(DataError, match="drawn signer"):
         make_requests(generator, load_prompts("toy:test:1"))
+
+
+def test_the_generator_takes_a_length_and_a_checkpoint_behind_its_name(tmp_path):
+    assert load_generator("sign:300").max_frames == 300
+    with pytest.raises(CheckpointError, match=r"none\.ckpt"):
+        load_generator(f"sign:{tmp_path / 'none.ckpt'}:300")
+    with pytest.raises(ConfigError, match="at most one checkpoint"):
+        load_generator("sign:300:400")
+
+
+def test_videos_of_ones_own_are_prompts():
+    try:
+        worker_python()
+    except ResourceError as error:
+        pytest.skip(str(error))
+    generator = load_generator("sign:100")
+    (request,) = make_requests(generator, load_prompts(f"videos:{VIDEO.parent}", first_seed=3))
+    assert request.label == VIDEO.stem and request.seed == 3
+    assert request.clip.num_frames == len(request.clip.keypoints.points) == 64
+    controller = parse_controller("schedule:all:0.5", generator, request)
+    (result,) = run_controller(generator, controller, [request], 1)
+    assert result.output.shape == (64,) and 0.4 < result.saved < 0.5
+    with pytest.raises(ConfigError, match="max_frames"):
+        short = load_generator("sign")
+        short.begin(make_requests(short, load_prompts(f"videos:{VIDEO.parent}")))
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no \*\.avi"):
+        load_prompts(f"videos:{VIDEO.parent}:avi")
+    (tmp_path / "prompts.txt").write_text("missing.mp4")
+    with pytest.raises(DataError, match="path of a video"):
+        make_requests(load_generator("sign"), load_prompts(str(tmp_path / "prompts.txt")))
+
+
+def test_strides_are_compared_without_a_table(tmp_path):
+    arguments = ["compare", "--generator", "sign", "--out", str(tmp_path), "--resamples", "50"]
+    arguments += ["--prompts", "signer:test:12", "--training-prompts", "signer:train:12"]
+    arguments += ["--schedules", '["none", "schedule:all:0.5", "schedule:all:0.75"]']
+    arguments += ["--methods", '{"random": ["random:0"]}', "--budgets", "[0.4, 0.6]"]
+    assert prunegym.main(arguments) == 0
+    methods = read_json(tmp_path / "comparison.json")["methods"]
+    assert {"best mix", "best static", "oracle", "random"} <= set(methods)
+    mix, best = (
+        methods[name]["cosine"]["budgets"][1]["fidelity"] for name in ("best mix", "oracle")
+    )
+    assert best > mix > 0.5
+    assert (tmp_path / "front.png").stat().st_size > 1000
 
 
 def test_a_policy_trains_on_it(tmp_path):
