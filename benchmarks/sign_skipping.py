@@ -43,7 +43,7 @@ STRIDES = {  # looked at: of a window of eight
     "every 4th": "schedule:all:0.75",  # what SignON's online service does
     "every 8th": "schedule:all:0.875",
 }
-BUDGETS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+BUDGETS = (0.3, 0.325, 0.35, 0.375, 0.4, 0.45)
 
 
 def run(

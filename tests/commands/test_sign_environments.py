@@ -146,3 +146,15 @@ def test_the_live_tracker_finds_what_was_recorded():
     same = np.isnan(found[:, [0, 33, 54], 0]) == np.isnan(recorded[:, [0, 33, 54], 0])
     assert same.mean() > 0.9
     generator.tracking.close()
+
+
+def test_the_policy_that_comes_along_looks_at_some_frames():
+    generator = load_generator("sign")
+    requests = make_requests(generator, load_prompts("signer:validation:8"))
+    saved = []
+    for weight in (0.05, 0.6):
+        controller = parse_controller(f"policy:signers@{weight}", generator, requests[0])
+        results = list(run_controller(generator, controller, requests, 8))
+        saved.append(np.mean([result.saved for result in results]))
+        assert len({str(result.decisions) for result in results}) > 1  # clip by clip
+    assert 0.3 < saved[0] < saved[1] < 0.9
