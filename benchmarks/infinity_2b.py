@@ -159,7 +159,7 @@ def main() -> None:
         "resolution": options.resolution,
         "memory": {
             "weights": memory.weights,
-            "each_image": memory.each_image,
+            "each_image": memory.each_image,  # at its widest
         },
         "text_encoder_seconds": text_seconds,
         "controllers": {},

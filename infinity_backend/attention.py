@@ -25,15 +25,16 @@ def attend_cache(
 ) -> Tensor:
     """Self-attention over all earlier stages and this one, without any mask.
 
-    The new keys and values are appended to each group's lists; with `measure` the entropy of each
-    token's attention replaces the group's.
+    The new keys and values are appended to each group's lists, if it keeps them; with `measure`
+    the entropy of each token's attention replaces the group's.
     """
     outputs = []
     unpacked = (packing.unpack(part) for part in (q, k, v))
     for run, *parts in zip(runs, *unpacked, strict=True):
         query, key, value = (part.transpose(1, 2) for part in parts)  # [R, H, n, c]
-        run.keys.append(run.by_branch(key.contiguous()))
-        run.values.append(run.by_branch(value.contiguous()))
+        if run.keeps:
+            run.keys.append(run.by_branch(key.contiguous()))
+            run.values.append(run.by_branch(value.contiguous()))
         past_keys, past_values = _past(run.group, block)
         key = torch.cat([*past_keys, key], dim=2)
         value = torch.cat([*past_values, value], dim=2)

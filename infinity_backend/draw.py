@@ -18,29 +18,34 @@ from infinity_backend.sampling import draw_sequential, keyed_uniform
 
 def draw_keyed(
     requests: Sequence[Any],
-    group: Group,
-    output: GroupOutput,
-    probability: Tensor,
+    groups: Sequence[Group],
+    outputs: Sequence[GroupOutput],
+    probabilities: Sequence[Tensor],
     stage: int,
     tokens: int,
-) -> Tensor:
-    """Bits [G, n, d] of a group, each from the uniform number of its own site.
+) -> list[Tensor]:
+    """Bits [G, n, d] of each group, each from the uniform number of its own site.
+
+    The numbers are drawn on the host, so that they are the same on every device, and sent at once.
 
     Args:
         requests: of the whole batch; their seeds key the noise.
-        group: which of them.
-        output: says which tokens were kept.
-        probability: that a bit is 1, [G, n, d].
+        groups: which of them.
+        outputs: say which tokens were kept.
+        probabilities: that a bit is 1, [G, n, d] each.
         stage: its index.
         tokens: L.
     """
-    seeds = [requests[member].seed for member in group.members]
-    bits = probability.shape[-1]
-    noise = keyed_uniform(seeds, stage, tokens * bits).to(probability.device)
-    noise = noise.view(len(seeds), tokens, bits)
-    if output.kept is not None:
-        noise = noise.take_along_dim(output.kept[..., None], dim=1)
-    return noise < probability
+    seeds = [requests[member].seed for group in groups for member in group.members]
+    device, bits = probabilities[0].device, probabilities[0].shape[-1]
+    noise = keyed_uniform(seeds, stage, tokens * bits).to(device, non_blocking=True)
+    noise_of_groups = noise.view(len(seeds), tokens, bits).split([len(g.members) for g in groups])
+    drawn = []
+    for output, of_group, p in zip(outputs, noise_of_groups, probabilities, strict=True):
+        if output.kept is not None:
+            of_group = of_group.take_along_dim(output.kept[..., None], dim=1)
+        drawn.append(of_group < p)
+    return drawn
 
 
 def draw_from_stream(

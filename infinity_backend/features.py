@@ -50,17 +50,18 @@ def text_projection(width: int) -> Tensor:
 def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
     """[B, F] float32, columns as `feature_names`."""
     codes = state.codes
-    rows_through_half, columns_through_half = _through_half((codes.shape[2], codes.shape[3]))
+    grid = (codes.shape[2], codes.shape[3])
+    rows_through_half, columns_through_half = _through_half(grid, codes.device)
     cell_energy = codes.square().sum(1).flatten(1)  # [B, H * W]
     energy, cell_size = cell_energy.mean(1), cell_energy.sqrt()
     change = (codes - state.previous_codes).square().sum(1).mean((1, 2))
-    coarse = rows_through_half.to(codes) @ codes @ columns_through_half.to(codes)
+    coarse = rows_through_half @ codes @ columns_through_half
     detail = (codes - coarse).square().sum(1).mean((1, 2)) / energy.clamp(min=1e-6)
     contrast = cell_size.std(1) if cell_size.shape[1] > 1 else torch.zeros_like(energy)
     rows = state.rows
     scalars = torch.tensor(
         [[row.entropy_bits, 2 * (1 - row.certainty), float(row.branches == 2)] for row in rows]
-    ).to(energy)
+    ).to(energy, non_blocking=True)
     pooled = torch.stack([row.text.chunk.pooled[0, row.text.index] for row in rows]).float()
     pooled = pooled / pooled.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
     statistics = torch.stack([energy.sqrt(), change, detail, contrast], dim=1)
@@ -70,7 +71,7 @@ def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _through_half(grid: Grid) -> tuple[Tensor, Tensor]:
+def _through_half(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
     """[H, H] and [W, W]: x -> rows @ x @ columns goes to a grid of half the size and back.
 
     Averaging and linear resizing are linear, along each axis alone; two small products take a fifth
@@ -81,4 +82,4 @@ def _through_half(grid: Grid) -> tuple[Tensor, Tensor]:
         unit = torch.eye(side).view(1, 1, side, side)
         half = resize_area(unit, (max(1, side // 2), side))
         kept.append(resize(half, (side, side))[0, 0])
-    return kept[0], kept[1].T.contiguous()
+    return kept[0].to(device), kept[1].T.contiguous().to(device)

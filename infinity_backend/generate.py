@@ -22,7 +22,7 @@ from infinity_backend.groups import Group, GroupOutput, group_rows
 from infinity_backend.prompt_chunk import text_chunk
 from infinity_backend.sampling import bit_probability
 from infinity_backend.stage import Observe, StageRun
-from infinity_backend.state import GenerationState, KeyValueChunk, Ref, Row, gather_rows
+from infinity_backend.state import GenerationState, Ref, Row, gather_rows
 from infinity_backend.text import TextCondition
 from infinity_backend.transformer import Infinity
 from infinity_backend.vae import VAE, to_uint8
@@ -146,35 +146,37 @@ class Stepper:
             if self.config.pruning.selection == "change":
                 changes = [self._change(stage, group) for group in groups]
             outputs = run([self._inputs(stage, group, codes) for group in groups], changes)
-            for group, output in zip(groups, outputs, strict=True):
-                self._check_finite(state, group, output, stage)
             probabilities = [self._probability(output.logits, stage, observe) for output in outputs]
             if state.stream is None:
-                drawn = [
-                    draw_keyed(state.requests, group, output, p, stage, run.tokens)
-                    for group, output, p in zip(groups, outputs, probabilities, strict=True)
-                ]
+                drawn = draw_keyed(
+                    state.requests, groups, outputs, probabilities, stage, run.tokens
+                )
             else:
                 drawn, stream = draw_from_stream(groups, probabilities, state.stream)
-            for group, output, p, bits in zip(groups, outputs, probabilities, drawn, strict=True):
+            for group, output, bits in zip(groups, outputs, drawn, strict=True):
                 signs = to_signs(output, bits, run.grid, patchify)  # [G, h', w', d'] int8
                 if forced_bits is not None:
-                    forced = forced_bits[list(group.members)].to(torch.int8) * 2 - 1
+                    forced = forced_bits[group.places].to(torch.int8) * 2 - 1
                     signs = forced.view_as(signs)
                 code = signs.permute(0, 3, 1, 2).float() / signs.shape[-1] ** 0.5
-                codes[list(group.members)] += resize(code, last_grid)
-                self._record(rows, group, output, signs, p)
+                codes[group.places] += resize(code, last_grid)
+                self._record(rows, group, output, signs)
+            self._record_bits(state, rows, stage, groups, outputs, probabilities)
+        previous_codes = state.codes
+        if state.done.any():
+            was_done = torch.from_numpy(state.done).to(codes.device)[:, None, None, None]
+            previous_codes = torch.where(was_done, state.previous_codes, state.codes)
+        following = np.where(state.done, state.stage, state.stage + 1)
         return GenerationState(
             requests=state.requests,
-            stage=np.where(state.done, state.stage, state.stage + 1),
+            stage=following,
             num_stages=state.num_stages,
-            rows=tuple(rows),
-            codes=codes,
-            previous_codes=torch.where(
-                torch.from_numpy(state.done).to(codes.device)[:, None, None, None],
-                state.previous_codes,
-                state.codes,
+            rows=tuple(
+                finished(row) if stage >= self.num_stages else row
+                for row, stage in zip(rows, following, strict=True)
             ),
+            codes=codes,
+            previous_codes=previous_codes,
             stream=stream,
         )
 
@@ -198,7 +200,7 @@ class Stepper:
         if stage == 0:
             pooled = gather_rows(group.text, lambda chunk: chunk.pooled, group.branches)
             return pooled.flatten(0, 1)[:, None] + self.model.pos_start
-        x = resize(codes[list(group.members)], self.tokenizer_grid(stage))
+        x = resize(codes[group.places], self.tokenizer_grid(stage))
         if self.config.infinity.apply_spatial_patchify:
             x = F.pixel_unshuffle(x, 2)
         tokens = self.model.embed(x.flatten(2).transpose(1, 2))  # [G, L, C]
@@ -221,13 +223,8 @@ class Stepper:
         return bit_probability(logits, self.config.sampling)
 
     @staticmethod
-    def _record(
-        rows: list[Row], group: Group, output: GroupOutput, signs: Tensor, p: Tensor
-    ) -> None:
+    def _record(rows: list[Row], group: Group, output: GroupOutput, signs: Tensor) -> None:
         """Write what the stage left into the rows (a list of values, made for this call)."""
-        certain = torch.maximum(p, 1 - p)
-        entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)) / np.log(2.0)
-        certainty, entropy_bits = certain.mean((1, 2)).tolist(), entropy.mean((1, 2)).tolist()
         for index, member in enumerate(group.members):
             row = rows[member]
             restoration = row.restoration
@@ -236,27 +233,51 @@ class Stepper:
             attention = row.attention
             if output.attention is not None:
                 attention = Ref(output.attention, index)
-            cache: Ref[KeyValueChunk] = Ref(output.cache, index)
+            history = row.history
+            if output.cache is not None:
+                history = (*history, Ref(output.cache, index))
             rows[member] = replace(
                 row,
-                history=(*row.history, cache),
+                history=history,
                 restoration=restoration,
                 attention=attention,
                 signs=(*row.signs, signs[index]),
-                entropy_bits=entropy_bits[index],
-                certainty=certainty[index],
             )
 
-    def _check_finite(
-        self, state: GenerationState, group: Group, output: GroupOutput, stage: int
+    @staticmethod
+    def _record_bits(
+        state: GenerationState,
+        rows: list[Row],
+        stage: int,
+        groups: Sequence[Group],
+        outputs: Sequence[GroupOutput],
+        probabilities: Sequence[Tensor],
     ) -> None:
-        if bool(torch.isfinite(output.logits).all()):
-            return
-        bad = ~torch.isfinite(output.logits).flatten(1).all(dim=1)
-        names = [
-            str(state.requests[m]) for m, is_bad in zip(group.members, bad, strict=True) if is_bad
-        ]
-        raise GenerationError(
-            f"logits of stage {stage} are not finite for {names}; the weights may be damaged, or "
-            "the number type too narrow (try float32)"
-        )
+        """Write how sure the bits of a stage were into the rows.
+
+        This is the one place of a stage where the host waits for numbers of the device, so it also
+        looks whether the logits were finite.
+        """
+        figures = []
+        for output, p in zip(outputs, probabilities, strict=True):
+            entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)) / np.log(2.0)
+            certain = torch.maximum(p, 1 - p).mean((1, 2))
+            finite = torch.isfinite(output.logits).flatten(1).all(dim=1)
+            figures.append(torch.stack([certain, entropy.mean((1, 2)), finite.to(p)], dim=1))
+        members = [member for group in groups for member in group.members]
+        unusable = []
+        table = torch.cat(figures).cpu().tolist()  # [rows, 3]
+        for member, (certainty, entropy_bits, finite) in zip(members, table, strict=True):
+            rows[member] = replace(rows[member], certainty=certainty, entropy_bits=entropy_bits)
+            if not finite:
+                unusable.append(str(state.requests[member]))
+        if unusable:
+            raise GenerationError(
+                f"logits of stage {stage} are not finite for {unusable}; the weights may be "
+                "damaged, or the number type too narrow (try float32)"
+            )
+
+
+def finished(row: Row) -> Row:
+    """A row that is done, without what only a later stage would read."""
+    return replace(row, history=(), restoration=None, attention=None)

@@ -47,7 +47,8 @@ class InfinityGenerator:
         self.max_stages = self.stepper.num_stages
         grid = self.stepper.tokenizer_grid(self.max_stages - 1)
         self.latent_shape = (self.stepper.config.vae.codebook_dim, *grid)
-        self._projection = text_projection(self.stepper.config.infinity.embed_dim)
+        projection = text_projection(config.infinity.embed_dim)
+        self._projection = projection.to(self.stepper.device)
         self._decode_flops = decoder_flops(self.stepper.vae, grid)
         self.detail_features_flops = 2.0 * decoder_flops(self.stepper.vae, FEATURE_GRID)
         self._stages = lru_cache(maxsize=4096)(self._stages_for)
@@ -112,7 +113,10 @@ class InfinityGenerator:
         rows = iter(own.rows())
         bare = text.unconditional(self.stepper.model.cfg_uncond).rows()
         return TextCondition.from_rows(
-            [b.cpu() if p is None else next(rows) for p, b in zip(given, bare, strict=True)]
+            [
+                bare_row.to(own.features.device) if p is None else next(rows)
+                for p, bare_row in zip(given, bare, strict=True)
+            ]
         )
 
     def allowed(self, state: GenerationState, decisions: Sequence[Decision]) -> np.ndarray:

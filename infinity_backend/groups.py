@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from base.decisions import Decision
@@ -22,6 +23,7 @@ from infinity_backend.state import (
     Row,
     Runs,
     TextChunk,
+    as_index,
     gather_rows,
     shared_runs,
 )
@@ -50,16 +52,26 @@ class Group:
         """R: one row per request and branch, the conditional ones first."""
         return self.branches * len(self.rows)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the rows' tensors are."""
+        return self.rows[0].text.chunk.pooled.device
+
+    @cached_property
+    def places(self) -> slice | Tensor:
+        """The members as an index into tensors of the whole batch."""
+        return as_index(self.members, self.device)
+
     @cached_property
     def text(self) -> Runs:
         """Where the rows' texts lie."""
-        return shared_runs([row.text for row in self.rows])
+        return shared_runs([row.text for row in self.rows], self.device)
 
     @cached_property
     def history(self) -> tuple[Runs, ...]:
         """Where each earlier stage's keys and values of the rows lie."""
         stages = zip(*(row.history for row in self.rows), strict=True)
-        return tuple(shared_runs(refs) for refs in stages)
+        return tuple(shared_runs(refs, self.device) for refs in stages)
 
 
 @dataclass(frozen=True)
@@ -69,14 +81,14 @@ class GroupOutput:
     Attributes:
         logits: [G, L or n, 2d], guidance mixed in, not divided by a temperature.
         kept: [G, n] the tokens that logits belong to, where pruned tokens have none; else None.
-        cache: keys and values of all blocks.
+        cache: keys and values of all blocks; None at the last stage, after which nobody reads them.
         restoration: updates, if this is the cache stage.
         attention: entropies, if this stage measured them.
     """
 
     logits: Tensor
     kept: Tensor | None
-    cache: KeyValueChunk
+    cache: KeyValueChunk | None
     restoration: RestorationChunk | None
     attention: AttentionChunk | None = None
 
@@ -87,7 +99,8 @@ class GroupRun:
 
     group: Group
     modulation: Tensor  # [R, 6, C], or the pooled text [R, C]
-    text_mask: Tensor  # [R, 1, 1, T]
+    text_mask: Tensor | None  # [R, 1, 1, T]; None where no row is padded
+    keeps: bool = True  # keys, values and updates, for later stages
     keys: list[Tensor] = field(default_factory=list)  # per block [b, G, H, n, c]
     values: list[Tensor] = field(default_factory=list)
     updates: dict[int, list[Tensor]] = field(default_factory=dict)  # per block, three [b, G, L, C]
@@ -96,11 +109,22 @@ class GroupRun:
     change: Tensor | None = None  # [G, L], by the last stage
 
     @classmethod
-    def start(cls, group: Group) -> "GroupRun":
-        """Look up what the text gives to every block."""
+    def start(cls, group: Group, keeps: bool = True) -> "GroupRun":
+        """Look up what the text gives to every block.
+
+        A mask that hides nothing is left out: with one, attention cannot use its fastest kernel.
+        """
         modulation = text_rows(group, lambda chunk: chunk.shared)
+        longest = max(row.text.chunk.mask.shape[-1] for row in group.rows)
+        lengths = {
+            of_branch[row.text.index]
+            for row in group.rows
+            for of_branch in row.text.chunk.lengths[: group.branches]
+        }
+        if lengths == {longest}:
+            return cls(group, modulation, None, keeps)
         mask = text_rows(group, lambda chunk: chunk.mask)
-        return cls(group, modulation, mask[:, None, None])
+        return cls(group, modulation, mask[:, None, None], keeps)
 
     def every_branch(self, requests: Tensor) -> Tensor:
         """What all branches of a request share, [G, ...] to [R, ...]."""
@@ -112,7 +136,9 @@ class GroupRun:
 
     def output(self, logits: Tensor, kept: Tensor | None, tokens: int, grid: Grid) -> GroupOutput:
         """What piled up, with the logits, as values."""
-        cache = KeyValueChunk(tuple(self.keys), tuple(self.values), tokens, self.group.attended)
+        cache = None
+        if self.keeps:
+            cache = KeyValueChunk(tuple(self.keys), tuple(self.values), tokens, self.group.attended)
         restoration = attention = None
         if self.updates:
             updates = {index: (u[0], u[1], u[2]) for index, u in self.updates.items()}

@@ -20,20 +20,24 @@ class Memory:
 
     Attributes:
         weights: transformer and VAE.
-        keys_values: what all scales of one image leave for the later ones, with guidance.
+        keys_values: what all scales of one image leave for later ones, with guidance.
         restoration: updates of the cache stage for one image.
+        passing: what the last scale of one image needs for itself while it runs.
+        decoding: what decoding one image needs; keys and values are gone by then.
         text_encoder: its weights in float32; they may lie on another device.
     """
 
     weights: int
     keys_values: int
     restoration: int
+    passing: int
+    decoding: int
     text_encoder: int = 0
 
     @property
     def each_image(self) -> int:
-        """What one image adds until it is finished, besides passing activations."""
-        return self.keys_values + self.restoration
+        """The most that one image takes at a time."""
+        return max(self.keys_values + self.restoration + self.passing, self.decoding)
 
     def __str__(self) -> str:
         weights, image = self.weights / 1e9, self.each_image / 1e9
@@ -47,6 +51,10 @@ def estimate_memory(
     config: PipelineConfig, dtype: torch.dtype = torch.float32, text_encoder: int = 0
 ) -> Memory:
     """The memory of a pipeline with blocks in `dtype`; no weights are needed.
+
+    Weights and what is kept are exact. What passes through the last scale and the decoder follows
+    from the tensors alive at their widest places (`python -m benchmarks.infinity_memory` counts
+    them: within 3 %). Workspaces of single kernels come on top.
 
     Args:
         config: of the pipeline.
@@ -64,12 +72,29 @@ def estimate_memory(
     tokens = [height * width for height, width in config.schedule]
     depth, width = config.infinity.depth, config.infinity.embed_dim
     item = torch.empty(0, dtype=dtype).element_size()
-    keys_values = sum(tokens) * depth * 2 * width * branches * item
+    keys_values = sum(tokens[:-1]) * depth * 2 * width * branches * item
+    # Widest in self-attention: four float32 and seven narrow tensors of the scale's tokens, and the
+    # keys and values of all scales side by side.
+    passing = branches * width * (tokens[-1] * (4 * 4 + 7 * item) + sum(tokens) * 2 * item)
     pruning, restoration = config.pruning, 0
     if pruning.restore == "cached" and pruning.cache_tokens in tokens:
         blocks = max(0, min(pruning.last_block, depth - 1) - pruning.first_block + 1)
         restoration = blocks * 3 * pruning.cache_tokens * width * branches * 4
-    return Memory(weights, keys_values, restoration, text_encoder)
+    return Memory(weights, keys_values, restoration, passing, _decoding(config), text_encoder)
+
+
+def _decoding(config: PipelineConfig) -> int:
+    """Bytes of one decode: three tensors of a level's inputs, at the level where that is most."""
+    vae, factor = config.vae, 2 if config.infinity.apply_spatial_patchify else 1
+    height, width = config.schedule[-1]
+    cells, most = height * width * factor**2, 0
+    channels = vae.base_ch * vae.ch_mult[-1]
+    for index in reversed(range(len(vae.ch_mult))):
+        most = max(most, 3 * channels * cells * 4)
+        channels = vae.base_ch * vae.ch_mult[index]
+        if 1 <= index <= vae.num_halvings:
+            cells *= 4
+    return most
 
 
 def announce(
@@ -87,7 +112,7 @@ def announce(
     if (text_encoder_device or device) == device:
         needed += memory.text_encoder
     if needed > WORTH_A_LINE:
-        logger.info("%s needs %s, and what passes through on top", name, memory)
+        logger.info("%s needs %s", name, memory)
     free = free_bytes(device)
     if free is not None and needed > free:
         logger.warning(

@@ -21,7 +21,7 @@ def cached_update(
     if not refs:
         rows, width = run.group.num_rows, run.group.rows[0].text.chunk.pooled.shape[-1]
         return run.modulation.new_zeros(rows, grid[0] * grid[1], width, dtype=torch.float32)
-    runs = shared_runs(refs)
+    runs = shared_runs(refs, run.group.device)
     cached = gather_rows(runs, lambda chunk: chunk.updates[block][sub_layer], run.group.branches)
     return resize_tokens(cached.flatten(0, 1), refs[0].chunk.grid, grid)
 
@@ -35,7 +35,7 @@ def all_cached_updates(run: GroupRun, pruning: PruningConfig, grid: Grid) -> Ten
     def total(chunk: RestorationChunk) -> Tensor:
         return torch.stack([part for parts in chunk.updates.values() for part in parts]).sum(0)
 
-    summed = gather_rows(shared_runs(refs), total, run.group.branches)
+    summed = gather_rows(shared_runs(refs, run.group.device), total, run.group.branches)
     return resize_tokens(summed.flatten(0, 1), refs[0].chunk.grid, grid)
 
 
@@ -44,7 +44,9 @@ def carried_entropy(run: GroupRun, pruning: PruningConfig, grid: Grid) -> Tensor
     refs = [row.attention for row in run.group.rows if row.attention is not None]
     if not refs or not pruning.measures_attention:
         return None
-    entropy = gather_rows(shared_runs(refs), lambda c: c.entropy, run.group.branches)
+    entropy = gather_rows(
+        shared_runs(refs, run.group.device), lambda c: c.entropy, run.group.branches
+    )
     return resize_tokens(entropy.flatten(0, 1).transpose(1, 2), refs[0].chunk.grid, grid).transpose(
         1, 2
     )

@@ -50,6 +50,12 @@ def rope_table(grid: Grid, rope_grid: Grid, head_dim: int, mode: int) -> Tensor:
     return torch.complex(angles.cos(), angles.sin())
 
 
+@lru_cache(maxsize=64)
+def rope_on(device: torch.device, grid: Grid, rope_grid: Grid, head_dim: int, mode: int) -> Tensor:
+    """The same on a device, moved there once."""
+    return rope_table(grid, rope_grid, head_dim, mode).to(device)
+
+
 def _resized_table(grid: Grid, rope_grid: Grid, head_dim: int) -> Tensor:
     last_height, last_width = rope_grid
     side = torch.arange(_TABLE_SIDE, dtype=torch.float32)

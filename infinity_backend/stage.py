@@ -20,7 +20,7 @@ from infinity_backend.layers import Block
 from infinity_backend.packing import Packing
 from infinity_backend.pruning import gather, scatter
 from infinity_backend.restoration import cached_update, carried_entropy
-from infinity_backend.rope import rope_table
+from infinity_backend.rope import rope_on
 from infinity_backend.token_choice import bring_back, choose, kept_rope, leave_once, take_out
 from infinity_backend.transformer import Infinity
 
@@ -42,12 +42,17 @@ class StageRun:
         self.model, self.config, self.stage, self.cfg = model, config, stage, cfg
         self.grid: Grid = config.schedule[stage]
         self.tokens = self.grid[0] * self.grid[1]
-        self.groups = [GroupRun.start(group) for group in groups]
+        last = stage + 1 == len(config.schedule)
+        self.groups = [GroupRun.start(group, keeps=not last) for group in groups]
         self.observe = observe
         transformer = config.infinity
-        self.rope = rope_table(
-            self.grid, config.rope_grid, transformer.head_dim, transformer.rope2d_normalized_by_hw
-        ).to(model.pos_start.device)  # [L, c/2]
+        self.rope = rope_on(
+            model.pos_start.device,
+            self.grid,
+            config.rope_grid,
+            transformer.head_dim,
+            transformer.rope2d_normalized_by_hw,
+        )  # [L, c/2]
         self.prunes = any(group.kept < self.tokens for group in groups)
         self.full = pack_groups(groups, [self.tokens] * len(groups))
         self.kept = pack_groups(groups, [group.kept for group in groups])
@@ -184,4 +189,5 @@ class StageRun:
             return
         if pruning.first_block <= index <= pruning.last_block:
             for run, part in zip(self.groups, packing.unpack(update), strict=True):
-                run.updates.setdefault(index, []).append(run.by_branch(part))
+                if run.keeps:
+                    run.updates.setdefault(index, []).append(run.by_branch(part))

@@ -87,7 +87,14 @@ class Ref(Generic[T]):
 Runs: TypeAlias = tuple[tuple[Any, slice | Tensor], ...]
 
 
-def shared_runs(refs: Sequence[Ref[Any]]) -> Runs:
+def as_index(places: Sequence[int], device: torch.device) -> slice | Tensor:
+    """Places along an axis, as a slice if they lie in a row; else they are sent without waiting."""
+    if list(places) == list(range(places[0], places[0] + len(places))):
+        return slice(places[0], places[-1] + 1)
+    return torch.tensor(places).to(device, non_blocking=True)
+
+
+def shared_runs(refs: Sequence[Ref[Any]], device: torch.device) -> Runs:
     """Neighbours that lie in one chunk: the chunk, and their places in it, as a slice if they can.
 
     Found once for a group of rows, it serves all tensors of these chunks.
@@ -99,9 +106,7 @@ def shared_runs(refs: Sequence[Ref[Any]]) -> Runs:
         while stop < len(refs) and refs[stop].chunk is refs[start].chunk:
             stop += 1
         places = [ref.index for ref in refs[start:stop]]
-        in_a_row = places == list(range(places[0], places[0] + len(places)))
-        index = slice(places[0], places[-1] + 1) if in_a_row else torch.tensor(places)
-        runs.append((refs[start].chunk, index))
+        runs.append((refs[start].chunk, as_index(places, device)))
         start = stop
     return tuple(runs)
 
@@ -133,7 +138,8 @@ class Row:
     Attributes:
         text: its prompt.
         branches: 2 while the guidance branch runs; once dropped it stays dropped.
-        history: keys and values of the stages that ran, in order.
+        history: keys and values of the stages that ran, in order; of a row that is done, nothing is
+            kept that only a later stage would read (nor `restoration`, nor `attention`).
         restoration: updates of the cache stage, if it ran.
         attention: entropy of the last stage that measured it.
         signs: per stage +1 or -1 for each bit and 0 where a pruned token adds no code, int8
@@ -182,13 +188,14 @@ class GenerationState:
     def fork(self, rows: Sequence[int]) -> "GenerationState":
         """These rows, copied, dropped or repeated; everything large is shared."""
         index = list(rows)
+        places = torch.tensor(index, dtype=torch.long).to(self.codes.device, non_blocking=True)
         return GenerationState(
             requests=tuple(self.requests[row] for row in index),
             stage=self.stage[index],
             num_stages=self.num_stages,
             rows=tuple(self.rows[row] for row in index),
-            codes=self.codes[index],
-            previous_codes=self.previous_codes[index],
+            codes=self.codes[places],
+            previous_codes=self.previous_codes[places],
             stream=self.stream,
         )
 

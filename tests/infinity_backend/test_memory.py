@@ -21,7 +21,7 @@ def test_the_estimate_is_what_a_run_holds() -> None:
     generator = tiny_generator(pruning=PruningConfig(1, 2, cache_tokens=9))
     stepper = generator.stepper
     state = generator.begin(requests(1))
-    for _ in range(generator.max_stages):
+    for _ in range(generator.max_stages - 1):  # of a row that is done, nothing of it is kept
         state = generator.advance(state, [{}])
     memory = estimate_memory(stepper.config)
     modules = (stepper.model, stepper.vae)
@@ -39,9 +39,9 @@ def test_2b_at_one_megapixel_fits_a_card_of_16_gb_in_bfloat16() -> None:
     model = InfinityConfig(depth=32, embed_dim=2048, num_heads=16, bits=32)
     config = PipelineConfig("2b", model, VAEConfig(32), schedule, rope_grid)
     narrow, wide = estimate_memory(config, torch.bfloat16), estimate_memory(config)
-    assert narrow.weights + narrow.each_image < 12e9 < wide.weights + wide.each_image
+    assert narrow.weights + narrow.each_image < 10e9 < 12e9 < wide.weights + wide.each_image
     with_encoder = narrow.weights + narrow.each_image + 4.9e9
-    assert with_encoder > 16e9  # so it stays elsewhere, or only its features are kept
+    assert with_encoder > 14e9  # so it stays elsewhere, or only its features are kept
     assert 4.4e9 < narrow.weights < 5.5e9 and "GB of weights" in str(narrow)
 
 

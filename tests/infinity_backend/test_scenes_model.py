@@ -106,12 +106,18 @@ def test_the_leaves_of_a_tree_hold_their_prefix_once(generator: InfinityGenerato
     assert _bytes(leaves) < 1.1 * prefix + leaves.codes.nbytes * 2
     for shift in range(3):
         leaves = generator.advance(leaves, [menu[(row >> shift) % 4] for row in range(32)])
-    one = state
-    for _ in range(3):
-        one = generator.advance(one, [menu[0]])
-    finished = _bytes(one)
-    last_stages = 32 * (finished - prefix) + 2 * leaves.codes.nbytes
-    assert _bytes(leaves) < 2 * finished + last_stages
+        if shift < 2:
+            stages = 32 * (_bytes(_dense(generator, state, shift + 1)) - prefix)
+            assert _bytes(leaves) < 2 * prefix + stages + 2 * leaves.codes.nbytes
+    one = _dense(generator, state, 3)
+    assert _bytes(one) < prefix  # done: nobody reads the keys and values any more
+    assert _bytes(leaves) < 2 * prefix + 2 * leaves.codes.nbytes
+
+
+def _dense(generator: InfinityGenerator, state: GenerationState, stages: int) -> GenerationState:
+    for _ in range(stages):
+        state = generator.advance(state, [{}] * len(state.rows))
+    return state
 
 
 def _bytes(state: GenerationState) -> int:
