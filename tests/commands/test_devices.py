@@ -18,7 +18,7 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
 def test_cuda_is_refused_where_there_is_none(tmp_path: Path) -> None:
     assert choose_device("auto") == "cpu" and device_of(Namespace(device="auto")) == "cpu"
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(ConfigError, match="cannot be used .*expected auto, cpu, or cuda where"):
+        with pytest.raises(ConfigError, match="cannot be used"):
             choose_device(name)
         with pytest.raises(ConfigError, match="no usable CUDA device"):
             device_of(Namespace(device=name))
