@@ -83,7 +83,8 @@ class Bench:
 
     def _run(self, controller: Controller) -> tuple[list[Result], dict[str, np.ndarray]]:
         """Results and [N] of each figure."""
-        found = None if self.table is None else self._looked_up(self.table, controller)
+        shown = controller.obs_mode == "vector"  # a table has no codes to look at
+        found = self._looked_up(self.table, controller) if self.table and shown else None
         if found is not None:
             return found
         results = list(run_controller(self.generator, controller, self.requests, self.batch_size))
@@ -115,6 +116,7 @@ class ListedDecisions:
     flops_per_decision = 0.0
     first_controlled_stage = 0
     replacements: tuple[Decision, ...] | None = None
+    obs_mode = "vector"
 
     def __init__(self, decisions: Mapping[str, Sequence[Decision]]) -> None:
         self.decisions = decisions

@@ -32,7 +32,7 @@ class Situation:
         stage: [B] int64, the index of the stage to decide about.
         menu: n decisions to choose from.
         allowed: gives [B, n] bool, which of them each row may take.
-        observe: gives [B, O] float32, what the environment would show.
+        observe: gives [B, ...] float32, what the environment would show under `obs_mode`.
         state: of the generator, for rules made for one kind of generator.
         generator: that made the state: the model, or a table of what it does.
     """
@@ -57,6 +57,7 @@ class Controller(Protocol):
         first_controlled_stage: stages before it are computed in full without asking.
         replacements: as in the environment, the nearest allowed one of these takes the place of a
             forbidden decision; `None` makes that an error.
+        obs_mode: what `Situation.observe` gives, as the environment's setting of that name.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Controller(Protocol):
     flops_per_decision: float
     first_controlled_stage: int
     replacements: tuple[Decision, ...] | None
+    obs_mode: str
 
     def decide(self, situation: Situation) -> list[Decision]:
         """Return one decision a row."""
@@ -75,6 +77,7 @@ class _Rule:
     flops_per_decision = 0.0
     first_controlled_stage = 0
     replacements: tuple[Decision, ...] | None = None
+    obs_mode = "vector"
 
 
 class NoPruning(_Rule):

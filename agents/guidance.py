@@ -24,6 +24,7 @@ class _AroundAnother:
         self.flops_per_decision = inner.flops_per_decision
         self.first_controlled_stage = inner.first_controlled_stage
         self.replacements = inner.replacements
+        self.obs_mode = inner.obs_mode
 
 
 class LateWithoutGuidance(_AroundAnother):

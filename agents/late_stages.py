@@ -27,6 +27,7 @@ class LateStages:
 
     flops_per_decision = 0.0
     replacements: tuple[Decision, ...] | None = None
+    obs_mode = "vector"
 
     def __init__(self, ratio: float, generator: Generator) -> None:
         fields = generator.decision_space.fields

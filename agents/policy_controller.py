@@ -10,10 +10,11 @@ from torch import nn
 from agents.controllers import Situation
 from agents.policy_file import Policy, PolicyDefinition, load_policy
 from agents.run_folder import POLICY_FOLDERS
+from agents.standardised_input import StandardisedInput
 from base.decisions import Decision
 from base.errors import CheckpointError, ConfigError
 from envs.generator import Generator
-from envs.observation import preference_columns
+from envs.latent_observation import observation_of
 from envs.preference import between
 
 SHIPPED = Path(__file__).parent / "pretrained"
@@ -49,6 +50,8 @@ class PolicyController:
         self.policy = policy
         self.first_controlled_stage = definition.first_controlled_stage
         self.flops_per_decision = count_actor_flops(policy)
+        self.obs_mode = definition.obs_mode
+        self._observation = observation_of(generator, definition.obs_mode)
         self._encoding = definition.encoding(generator)
         self.replacements: tuple[Decision, ...] | None = self._encoding.menu
         low, high = float(np.min(definition.preference)), float(np.max(definition.preference))
@@ -70,7 +73,7 @@ class PolicyController:
     def decide(self, situation: Situation) -> list[Decision]:
         """Ask the policy once for all rows."""
         observation = situation.observe()
-        observation[:, -2:] = preference_columns(self.preference)
+        self._observation.show_preference(observation, self.preference)
         if isinstance(self.policy, MaskableActorCriticPolicy):
             allowed = situation.generator.allowed(situation.state, self._encoding.menu)
             actions, _ = self.policy.predict(observation, deterministic=True, action_masks=allowed)
@@ -110,7 +113,9 @@ def load_policy_controller(
 def count_actor_flops(policy: Policy) -> float:
     """FLOPs of one decision (multiply-add = 2): the critic is not needed to decide."""
     layers = [*policy.mlp_extractor.policy_net.modules(), policy.action_net]
-    return float(
+    extractor = policy.features_extractor
+    assert isinstance(extractor, StandardisedInput)
+    return extractor.flops + float(
         sum(
             2 * layer.in_features * layer.out_features
             for layer in layers

@@ -14,12 +14,12 @@ import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from agents.standardised_input import StandardisedInput
+from agents.standardised_input import input_layer
 from agents.tensor_record import read_tensor_record, write_tensor_record
 from base.errors import CheckpointError, ConfigError
 from envs.actions import ActionEncoding, action_encoding
 from envs.generator import Generator
-from envs.observation import VectorObservation
+from envs.latent_observation import observation_of
 
 Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
 
@@ -34,13 +34,14 @@ class PolicyDefinition:
     Attributes:
         fingerprint: of the generator.
         num_stages: the generator's `max_stages`.
-        observation: the names of the columns, in order.
+        observation: the names of the columns, or channels, in order.
         action_mode: `discrete` (a number of the menu) or `box` (one number a field).
         menu: the decisions that a discrete action picks from.
         first_controlled_stage: stages before it are computed in full.
         preference: the weight between compute and fidelity, or the range that it was trained for.
         net_arch: widths of the hidden layers, of the actor and of the critic alike.
         masked: whether it was trained to choose among allowed actions only, and must be told them.
+        obs_mode: `vector`, or a layout of codes (`envs/latent_observation.py`).
     """
 
     fingerprint: str
@@ -52,6 +53,7 @@ class PolicyDefinition:
     preference: float | tuple[float, float]
     net_arch: tuple[int, ...]
     masked: bool = False
+    obs_mode: str = "vector"
 
     def encoding(self, generator: Generator) -> ActionEncoding:
         """Return how actions of this policy are read."""
@@ -86,12 +88,13 @@ def load_policy(folder: str | Path, generator: Generator) -> tuple[Policy, Polic
     _check_fits(path, definition, generator)
     try:
         kind = MaskableActorCriticPolicy if definition.masked else ActorCriticPolicy
+        space = observation_of(generator, definition.obs_mode).space
         policy: Policy = kind(
-            VectorObservation(generator).space,
+            space,
             definition.encoding(generator).space,
             lr_schedule=lambda _: 0.0,
             net_arch=list(definition.net_arch),
-            features_extractor_class=StandardisedInput,
+            features_extractor_class=input_layer(space),
         )
         policy.load_state_dict(tensors)
     except (ConfigError, RuntimeError, TypeError, ValueError) as error:
@@ -120,10 +123,14 @@ def _read_definition(path: Path, record: Mapping[str, Any]) -> PolicyDefinition:
 
 
 def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) -> None:
+    try:
+        names = observation_of(generator, definition.obs_mode).names
+    except ConfigError as error:
+        raise CheckpointError(f"{path} is a policy for another generator: {error}") from error
     here: Sequence[tuple[str, Any, Any]] = (
         ("number of stages", definition.num_stages, generator.max_stages),
         ("fingerprint", definition.fingerprint, generator.fingerprint),
-        ("observation", definition.observation, VectorObservation(generator).names),
+        ("observation", definition.observation, names),
     )
     for what, saved, expected in here:
         if saved != expected:

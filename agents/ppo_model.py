@@ -13,7 +13,7 @@ from agents.parse_controller import parse_controller
 from agents.policy_file import PolicyDefinition
 from agents.ppo_settings import TrainSettings
 from agents.relative_return import Earned, RelativeReturn, earned_by, earned_in_table
-from agents.standardised_input import StandardisedInput, observe_random_actions
+from agents.standardised_input import StandardisedInput, input_layer, observe_random_actions
 from base.errors import ConfigError
 from envs.generator import Generator
 from envs.references import ReferenceCache
@@ -51,7 +51,7 @@ def make_model(env: VecEnv, generator: Generator, settings: TrainSettings) -> Le
         max_grad_norm=ppo.max_gradient_norm,
         policy_kwargs={
             "net_arch": list(ppo.net_arch),
-            "features_extractor_class": StandardisedInput,
+            "features_extractor_class": input_layer(env.observation_space),
             "optimizer_class": torch.optim.AdamW,
             "optimizer_kwargs": {"weight_decay": ppo.weight_decay, "eps": 1e-5},
         },
@@ -103,4 +103,5 @@ def define_policy(
         preference=settings.environment.preference,
         net_arch=settings.ppo.net_arch,
         masked=settings.ppo.masked,
+        obs_mode=settings.environment.obs_mode,
     )

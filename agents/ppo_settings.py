@@ -21,6 +21,8 @@ class EnvironmentOptions:
         fresh_seeds: a new seed in every episode, which costs a new reference each.
         reward: `pareto`, or the predecessor's `v1`, `v2` or `v3`. Evaluations count by `pareto`.
         cost: `flops`, or `latency`: milliseconds by the latency table.
+        obs_mode: `vector`, or codes for a small CNN: `v1`, `v2`, `v3` as the predecessor showed
+            them, `fixed` with the preference. See `envs/latent_observation.py`.
     """
 
     preference: float | tuple[float, float] = 0.5
@@ -30,6 +32,7 @@ class EnvironmentOptions:
     fresh_seeds: bool = False
     reward: str = "pareto"
     cost: str = "flops"
+    obs_mode: str = "vector"
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,13 @@ class TrainSettings:
             raise ConfigError(
                 "a constraint goes with environment.reward 'pareto'; this one is "
                 f"{self.environment.reward!r}"
+            )
+        weights = self.evaluation_weights()
+        if self.environment.obs_mode in ("v1", "v2", "v3") and len(weights) > 1:
+            raise ConfigError(
+                f"environment.obs_mode {self.environment.obs_mode!r} does not show the preference, "
+                f"which is drawn from {weights[0]:g} to {weights[-1]:g}; give one weight, or use "
+                "'vector' or 'fixed'"
             )
         if self.ppo.batch_size < 2:
             raise ConfigError(f"ppo.batch_size is {self.ppo.batch_size}; expected 2 or more")

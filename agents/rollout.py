@@ -17,7 +17,8 @@ from agents.latency import synchronize
 from base.errors import ConfigError
 from envs.episode import Episode
 from envs.generator import Generator
-from envs.observation import VectorObservation
+from envs.latent_observation import observation_of
+from envs.observation import Observation
 from envs.replacement import permitted
 from envs.replay import full_decisions
 
@@ -82,7 +83,7 @@ def _run_batch(
     generator: Generator, controller: Controller, requests: Sequence[Any]
 ) -> list[Result]:
     start = time.perf_counter()
-    encoder = VectorObservation(generator)
+    encoder = observation_of(generator, controller.obs_mode)
     episodes = [_new_episode(generator, request) for request in requests]
     asked = np.zeros(len(requests))  # [B] how often the controller was asked
     state = generator.begin(requests)
@@ -92,7 +93,11 @@ def _run_batch(
         decisions = full_decisions(generator, len(requests))
         if rows:
             part = generator.fork(state, rows) if len(rows) < len(requests) else state
-            chosen = _decide(generator, controller, encoder, part, [episodes[row] for row in rows])
+            asking = [episodes[row] for row in rows]
+            first = np.flatnonzero(part.stage == controller.first_controlled_stage).tolist()
+            if first:
+                encoder.start(generator.fork(part, first), [asking[row] for row in first])
+            chosen = _decide(generator, controller, encoder, part, asking)
             for row, decision in zip(rows, chosen, strict=True):
                 decisions[row] = decision
             asked[rows] += 1
@@ -130,7 +135,7 @@ def _new_episode(generator: Generator, request: Any) -> Episode:
 def _decide(
     generator: Generator,
     controller: Controller,
-    encoder: VectorObservation,
+    encoder: Observation,
     state: Any,
     episodes: Sequence[Episode],
 ) -> list[dict[str, Any]]:

@@ -83,6 +83,7 @@ class SkipVarController:
     """
 
     replacements: tuple[Decision, ...] | None = None
+    obs_mode = "vector"
 
     def __init__(self, name: str, generator: Generator) -> None:
         if not hasattr(generator, "detail_features"):

@@ -18,8 +18,7 @@ from envs.actions import action_encoding
 from envs.episode import Episode
 from envs.final_fidelity import falling_figures, final_fidelity, quality
 from envs.generator import Generator, Request
-from envs.latent_observation import LatentObservation
-from envs.observation import Observation, VectorObservation
+from envs.latent_observation import observation_of
 from envs.order import RequestOrder
 from envs.pictures import pictures_of, shows_pictures
 from envs.predecessor import FORMULAS
@@ -74,11 +73,7 @@ class PruningCore:
         self.actions = action_encoding(
             generator.decision_space, settings.action_mode, settings.menu
         )
-        self.observation: Observation = (
-            VectorObservation(generator)
-            if settings.obs_mode == "vector"
-            else LatentObservation(generator, settings.obs_mode)
-        )
+        self.observation = observation_of(generator, settings.obs_mode)
         self.falling = falling_figures(generator, settings.scorers)
         self.references = settings.reference_cache or ReferenceCache()
         self.prefixes: PrefixCache | None = None

@@ -25,7 +25,10 @@ from gymnasium import spaces
 from base.errors import ConfigError
 from envs.episode import Episode
 from envs.generator import Generator
+from envs.observation import Observation, VectorObservation
 from envs.reward import check_finite
+
+OBSERVATIONS = ("vector", "v1", "v2", "v3", "fixed")
 
 
 @runtime_checkable
@@ -98,9 +101,27 @@ class LatentObservation:
         )
         return np.concatenate([*blocks, planes], axis=1, dtype=np.float32)
 
+    def show_preference(self, observations: np.ndarray, weight: float) -> None:
+        """Write another weight into the last plane of [B, channels, H, W]; only `fixed` has one."""
+        if self.mode == "fixed":
+            observations[:, -1] = weight
+
     def _numbers(self, episode: Episode, stage: int) -> list[float]:
         """The value of each constant plane."""
         count = len(episode.stages)
         if self.mode == "fixed":
             return [1 - stage / count, episode.spent, episode.preference]
         return [max(stage - 1, 0) / max(count - 1, 1)]
+
+
+def observation_of(generator: Generator, obs_mode: str) -> Observation:
+    """How a policy sees this generator under `vector`, or one of the layouts above.
+
+    Raises:
+        ConfigError: no such mode, or a generator that has no codes to show.
+    """
+    if obs_mode not in OBSERVATIONS:
+        raise ConfigError(f"obs_mode is {obs_mode!r}; expected one of {', '.join(OBSERVATIONS)}")
+    if obs_mode == "vector":
+        return VectorObservation(generator)
+    return LatentObservation(generator, obs_mode)

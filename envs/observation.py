@@ -45,6 +45,9 @@ class Observation(Protocol):
     def build(self, state: Any, episodes: Sequence[Episode]) -> np.ndarray:
         """[B, ...] float32, new memory at each call."""
 
+    def show_preference(self, observations: np.ndarray, weight: float) -> None:
+        """Write another preference weight into observations [B, ...], where they have one."""
+
 
 def preference_columns(weight: float) -> tuple[float, float]:
     """The last two columns of an observation under this weight."""
@@ -91,6 +94,10 @@ class VectorObservation:
             [one_hot & ~state.done[:, None], books, features, weights], axis=1, dtype=np.float32
         )
         return np.clip(columns, self.space.low, self.space.high)
+
+    def show_preference(self, observations: np.ndarray, weight: float) -> None:
+        """Write another preference weight into the last two columns of [B, O]."""
+        observations[:, -2:] = preference_columns(weight)
 
     def _encode(self, decisions: Sequence[Decision]) -> list[float]:
         """The last decision as numbers; before the first one the full decision, which is zeros."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from base.decisions import Decision
 from base.errors import ConfigError
 from envs.final_fidelity import Scorer
+from envs.latent_observation import OBSERVATIONS
 from envs.predecessor import FORMULAS
 from envs.preference import check_preference
 from envs.prefixes import PrefixCache
@@ -13,7 +14,6 @@ from envs.prices import LatencyTable
 from envs.references import ReferenceCache
 from envs.reward import REWARDS
 
-OBSERVATIONS = ("vector", "v1", "v2", "v3", "fixed")
 COSTS = ("flops", "latency")
 
 
