@@ -227,7 +227,8 @@ def check_positions(folder: Path, entry: dict[str, Any], checks: Checks) -> None
     for name in tensors:
         if name != "rows":
             table = sinusoids(int(rows.max()) + 1, int(name.rpartition("_")[2]))
-            checks.near(name, table[rows], tensors[name], 5e-7)
+            # processors differ in the last bit of an exponential, which row 999 multiplies
+            checks.near(name, table[rows], tensors[name], 6e-5)
 
 
 def check_checkpoint(folder: Path, entry: dict[str, Any], checks: Checks) -> None:
