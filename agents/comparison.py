@@ -3,7 +3,6 @@
 Glossary: N requests, P points of a front (one controller each).
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,13 +95,42 @@ class Bench:
         self, table: TableGenerator, controller: Controller
     ) -> tuple[list[Result], dict[str, np.ndarray]] | None:
         """The same from the table; None where it lacks some decision."""
-        strict = copy.copy(controller)
-        strict.replacements = None  # a decision that the table lacks must not be replaced
+        known = KnownDecisions(controller, table)
         try:
-            results = list(run_controller(table, strict, self.looked_up, self.batch_size))
+            results = list(run_controller(table, known, self.looked_up, self.batch_size))
         except GenerationError:
             return None
         return results, table.known_fidelity([result.output for result in results])
+
+
+class KnownDecisions:
+    """A controller on a table: what the table lacks is an error, so that the outputs are made.
+
+    A decision that the table has and the generator forbids (a stage that cannot be skipped) is
+    replaced as ever, where the table has all that may replace it.
+
+    Args:
+        inner: decides.
+        table: of the generator that it decides for.
+    """
+
+    def __init__(self, inner: Controller, table: TableGenerator) -> None:
+        self.name, self.identity, self.obs_mode = inner.name, inner.identity, inner.obs_mode
+        self.flops_per_decision = inner.flops_per_decision
+        self.first_controlled_stage = inner.first_controlled_stage
+        self._inner, self._complete = inner, table.decision_space.complete
+        self._known = [self._complete(decision) for decision in table.decision_space.menu]
+        replacements = inner.replacements or ()
+        has_all = all(self._complete(each) in self._known for each in replacements)
+        self.replacements = replacements if replacements and has_all else None
+
+    def decide(self, situation: Situation) -> list[Decision]:
+        """Ask, and refuse what the table lacks."""
+        decisions = self._inner.decide(situation)
+        lacking = [d for d in decisions if self._complete(d) not in self._known]
+        if lacking:
+            raise GenerationError(f"the table does not have {dict(lacking[0])}")
+        return decisions
 
 
 class ListedDecisions:

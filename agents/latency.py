@@ -19,7 +19,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.standardised_input import StandardisedInput
-from base.decisions import SKIP, Choice, Decision
+from base.decisions import SKIP, Choice, Decision, distinct
 from base.errors import CheckpointError, ConfigError
 from base.files import read_json
 from envs.episode import Episode
@@ -127,7 +127,7 @@ def _possible(generator: Generator, state: Any) -> list[dict[str, Any]]:
     for name, field in space.fields.items():
         if isinstance(field, Choice):
             found += [{**d, name: value} for d in list(found) for value in field.values]
-    found = [decision for number, decision in enumerate(found) if decision not in found[:number]]
+    found = distinct(found)
     allowed = np.flatnonzero(generator.allowed(state, found).all(axis=0))
     return [found[number] for number in allowed]
 

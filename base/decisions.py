@@ -5,7 +5,7 @@ A decision is a dictionary from field name to value, so that it can be written t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -82,3 +82,12 @@ class DecisionSpace:
             name: field.check(name, decision.get(name, field.full))
             for name, field in self.fields.items()
         }
+
+
+def distinct(decisions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each of these decisions once, in the order in which they come."""
+    found: list[dict[str, Any]] = []
+    for decision in decisions:
+        if decision not in found:
+            found.append(decision)
+    return found

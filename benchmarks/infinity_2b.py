@@ -88,6 +88,12 @@ def text_encoder() -> TextEncoder:
     return TextEncoder(model.eval().requires_grad_(False), tokenizer)
 
 
+def drop_weights(encoder: TextEncoder) -> None:
+    """Give its memory back: the prompt's features are kept, and nothing asks for it again."""
+    for parameter in encoder.model.parameters():
+        parameter.data = torch.empty(0, dtype=parameter.dtype)
+
+
 def untrained_policy(generator: InfinityGenerator, folder: Path) -> str:
     """A policy of the usual size that nothing has trained, as a file; the controller's name."""
     menu = generator.decision_space.menu
@@ -153,7 +159,7 @@ def main() -> None:
     text_seconds, _ = timed(lambda: encoder([PROMPT]))
     stepper = random_model(config, torch.bfloat16)
     generator = InfinityGenerator(InfinityParts(stepper, encoder, "random"))
-    encoder.model.to("meta")  # its features are kept; nothing asks for it again
+    drop_weights(encoder)
     figures: dict[str, Any] = {
         "size": options.size,
         "resolution": options.resolution,

@@ -4,12 +4,12 @@
 
 and the same for other tables, see `benchmarks/README.md`.
 
-No learning from rewards: a small
-network is told the SSIM of every schedule of the training requests, and predicts them for the
-test requests from the features before the first decision. The schedule with the best prediction
-at each price is taken. What is left to the oracle hangs on bits that have not been drawn yet.
-Beside it a rule that knows each prompt's class (kind of ground, number of objects) and takes what
-was best for the class in training. (The tables: first lines of `configs/train/ppo_table.yaml`.)
+No learning from rewards: a small network is told the SSIM of every schedule of the training
+requests, and predicts them for the test requests from the features before the first decision. The
+schedule with the best prediction at each price is taken. What is left to the oracle hangs on bits
+that have not been drawn yet. Beside it a rule that knows each prompt's class (kind of ground,
+number of objects) and takes what was best for the class in training. (The tables: first lines of
+`configs/train/ppo_table.yaml`.)
 
 Glossary: N requests, F features, L schedules.
 """

@@ -7,7 +7,7 @@ from typing import Any
 from agents.prompts import PromptRecord
 from base.cache_folder import cache_folder
 from base.errors import ConfigError
-from commands.wiring import load_generator, load_prompts, make_requests
+from commands.wiring import KEPT_SCORING_BYTES, load_generator, load_prompts, make_requests
 from envs.generator import Generator
 from envs.multi_objective_env import MultiObjectivePruningEnv
 from envs.pruning_env import PruningEnv
@@ -104,7 +104,8 @@ def named_scorers(names: Sequence[str]) -> list[Any]:
         return []
     from eval.metrics.registry import MetricSettings, make_metrics
 
-    found, not_computed = make_metrics(names, MetricSettings(lpips_net="vgg"))
+    settings = MetricSettings(lpips_net="vgg", kept_bytes=KEPT_SCORING_BYTES)
+    found, not_computed = make_metrics(names, settings)
     if not_computed:
         raise ConfigError(
             "; ".join(f"{name} cannot be computed: {why}" for name, why in not_computed.items())

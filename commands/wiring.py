@@ -209,23 +209,23 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
 
 def _load_sign(words: Sequence[str], device: str) -> Generator:
     """What follows `sign:`, in any order: `live`, the longest clip in frames, a checkpoint."""
-    from sign_backend.checkpoint import load_checkpoint
     from sign_backend.generator import SignGenerator, Tracking
     from sign_backend.live_tracking import LiveTracking
     from sign_backend.mediapipe_source import MediaPipeSource
-    from sign_backend.pretrained import SIGNERS, load_folder
+    from sign_backend.pretrained import load_model
     from sign_backend.tracking_loss import TrackingLoss
     from signers.clips import MOST_FRAMES
 
-    lengths = [int(word) for word in words if word.isascii() and word.isdigit()]
-    files = [word for word in words if word != "live" and not word.isdigit()]
-    if len(lengths) > 1 or len(files) > 1:
+    live, others = "live" in words, [word for word in words if word != "live"]
+    lengths = [int(word) for word in others if word.isascii() and word.isdigit()]
+    files = [word for word in others if not (word.isascii() and word.isdigit())]
+    if len(lengths) > 1 or len(files) > 1 or not all(words):
         raise ConfigError(
             f"generator 'sign:{':'.join(words)}'; expected sign or sign:live, with at most "
             "one checkpoint and one number of frames behind it: sign:live:NGT.ckpt:300"
         )
-    model = load_checkpoint(files[0], device) if files else load_folder(SIGNERS, device)
-    tracking: Tracking = LiveTracking(MediaPipeSource()) if "live" in words else TrackingLoss.load()
+    model, _ = load_model(files[0] if files else "signers", device)
+    tracking: Tracking = LiveTracking(MediaPipeSource()) if live else TrackingLoss.load()
     return SignGenerator(model, tracking, max_frames=lengths[0] if lengths else MOST_FRAMES)
 
 
@@ -287,6 +287,8 @@ def _sign_requests(generator: Any, prompts: Sequence[PromptRecord]) -> list[Any]
             )
         source = source or MediaPipeSource()
         requests.append(video_request(Path(record.prompt), record.seed, source, live=live))
+    if source is not None and not live:
+        source.close()  # its workers hold some hundred MB, and everything is found
     return requests
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from base.decisions import Decision, Ratio
+from base.decisions import Decision, Ratio, distinct
 from base.errors import GenerationError
 from envs.generator import Generator
 
@@ -33,7 +33,7 @@ def permitted(
     Raises:
         GenerationError: a forbidden decision and `strict`, or nothing near it is allowed.
     """
-    listed = [decision for k, decision in enumerate(wanted) if decision not in wanted[:k]]
+    listed = distinct(wanted)
     allowed = generator.allowed(state, listed)
     decisions, replaced = list(wanted), [False] * len(wanted)
     for row, decision in enumerate(wanted):

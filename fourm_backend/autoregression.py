@@ -80,7 +80,7 @@ def write_text(
             for one in each:
                 record("ar_logits", one)
         logits = mix(each, step.cfg_scale).float()
-        if not bool(torch.isfinite(logits.sum())):  # one that is not makes the sum so
+        if not bool(torch.isfinite(logits).all()):
             raise GenerationError(f"{name}: logits of token {index} are not finite")
         chances = probabilities(logits, step.temperature, top_k, top_p)
         exponential = None

@@ -74,8 +74,7 @@ def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
 def _through_half(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
     """[H, H] and [W, W]: x -> rows @ x @ columns goes to a grid of half the size and back.
 
-    Averaging and linear resizing are linear, along each axis alone; two small products take a fifth
-    of their time.
+    Averaging and linear resizing are linear, along each axis alone, so both are two small products.
     """
     kept = []
     for side in grid:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio
+from base.decisions import SKIP, Choice, Decision, DecisionSpace, Ratio, distinct
 from base.errors import ConfigError, GenerationError
 from base.stages import Stage
 from infinity_backend.cost import decoder_flops, stage_flops, text_flops
@@ -155,10 +155,10 @@ class InfinityGenerator:
             GenerationError: a decision that `allowed` forbids, or logits that are not finite.
         """
         complete = [self.decision_space.complete(decision) for decision in decisions]
-        distinct = [d for number, d in enumerate(complete) if d not in complete[:number]]
-        allowed = self.allowed(state, distinct)
+        listed = distinct(complete)
+        allowed = self.allowed(state, listed)
         for row, (stage, decision) in enumerate(zip(state.stage, complete, strict=True)):
-            if stage < self.max_stages and not allowed[row, distinct.index(decision)]:
+            if stage < self.max_stages and not allowed[row, listed.index(decision)]:
                 raise GenerationError(
                     f"row {row} ({state.requests[row].label!r}), stage {stage}: {decision} is "
                     "not allowed: the first stage cannot be skipped, and guidance that was dropped "

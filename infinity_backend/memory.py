@@ -54,7 +54,7 @@ def estimate_memory(
 
     Weights and what is kept are exact. What passes through the last scale and the decoder follows
     from the tensors alive at their widest places (`python -m benchmarks.infinity_memory` counts
-    them: within 3 %). Workspaces of single kernels come on top.
+    them; of 2B within 1 %). Workspaces of single kernels come on top.
 
     Args:
         config: of the pipeline.

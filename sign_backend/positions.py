@@ -14,9 +14,15 @@ _ROUNDING = 5e-7
 _ANOTHER_TABLE = 1e-2
 
 
-def sinusoids(rows: int, width: int) -> Tensor:
-    """Even columns 2j hold sin(row * exp(-2j ln(10000) / width)), odd ones the cosine."""
-    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+def frequencies_of(width: int) -> Tensor:
+    """[ceil(width / 2)] exp(-2j ln(10000) / width); processors differ in the last bit of some."""
+    return torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+
+
+def sinusoids(rows: int, width: int, frequencies: Tensor | None = None) -> Tensor:
+    """Even columns 2j hold sin(row * frequency j), odd ones the cosine; see `frequencies_of`."""
+    if frequencies is None:
+        frequencies = frequencies_of(width)
     angles = torch.arange(rows).unsqueeze(1) * frequencies  # [rows, ceil(width / 2)]
     table = torch.zeros(rows, width)
     table[:, 0::2] = angles.sin()

@@ -114,18 +114,11 @@ class SignerRecipe:
         return model.eval().requires_grad_(False)
 
 
-def recognition(
-    model: SignModel,
-    split: Split,
-    numbers: Sequence[int] | None = None,
-    folder: Path = DATA,
-) -> float:
+def recognition(model: SignModel, split: Split, folder: Path = DATA) -> float:
     """The share of clips whose gesture gets the highest score."""
     clips = load_recordings(split, folder)
-    chosen = clips if numbers is None else [clips[number] for number in numbers]
-    inputs = [prepare(clip.keypoints, model.config) for clip in chosen]
-    scores = embed(model, inputs, "logits")
-    right = [int(row.argmax()) == clip.gesture for row, clip in zip(scores, chosen, strict=True)]
+    scores = embed(model, [prepare(clip.keypoints, model.config) for clip in clips], "logits")
+    right = [int(row.argmax()) == clip.gesture for row, clip in zip(scores, clips, strict=True)]
     return float(np.mean(right))
 
 

@@ -59,8 +59,8 @@ class Lpips:
                 file in the cache of torch.hub if it is there, else the stand-in.
             device: where it runs.
             kept_bytes: how much memory may be taken by what the trunk makes of references, for
-                those that come again, as in training: half of the work (1.9 MB for 64x64 pixels
-                with `vgg`). The longest unused goes first; 0 keeps nothing.
+                those that come again, as in training. The longest unused goes first; 0 keeps
+                nothing.
 
         Raises:
             ConfigError: an unknown net.

@@ -16,6 +16,7 @@ from envs.latent_observation import LatentObservation
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
 from envs.toy import ToyGenerator
+from tests.agents.walk import walk
 from tests.infinity_backend.tiny import requests, tiny_generator
 
 FIRST = 2
@@ -48,22 +49,8 @@ def test_a_policy_of_codes_serves_as_it_was_trained(tmp_path, obs_mode):
     cache = ReferenceCache()
     served = evaluate_controller(generator, controller, REQUESTS, cache, preference=0.5)
 
-    env = PruningVecEnv(
-        generator,
-        REQUESTS,
-        len(REQUESTS),
-        menu=MENU,
-        first_controlled_stage=FIRST,
-        obs_mode=obs_mode,
-        shuffle=False,
-        reference_cache=cache,
-    )
-    env.seed(0)
-    observations, dones = env.reset(), np.zeros(1, bool)
-    while not dones.any():
-        actions, _ = controller.policy.predict(observations, deterministic=True)
-        observations, _, dones, infos = env.step(actions)
-    walked = {info["key"]: info["episode_summary"] for info in infos}
+    settings_of_env = {"menu": MENU, "first_controlled_stage": FIRST, "obs_mode": obs_mode}
+    walked = walk(controller.policy, generator, REQUESTS, cache, **settings_of_env)
     for row, result in enumerate(served.results):
         summary = walked[result.request.key]
         assert list(result.decisions) == list(summary["decisions"])

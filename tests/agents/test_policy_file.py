@@ -14,8 +14,8 @@ from agents.standardised_input import StandardisedInput
 from base.errors import CheckpointError
 from envs.observation import VectorObservation
 from envs.references import ReferenceCache
-from envs.sb3_vec_env import PruningVecEnv
 from envs.toy import ToyGenerator, ToyRequest
+from tests.agents.walk import walk
 
 GENERATOR = ToyGenerator()
 REQUESTS = [ToyRequest(index) for index in range(12)]
@@ -82,24 +82,9 @@ def test_service_is_what_the_environment_does(mode, menu):
     controller = PolicyController("p", "p", policy, definition, GENERATOR)
     cache = ReferenceCache()
     served = evaluate_controller(GENERATOR, controller, REQUESTS, cache, preference=0.4)
-    env = PruningVecEnv(
-        GENERATOR,
-        REQUESTS,
-        len(REQUESTS),
-        action_mode=mode,
-        menu=menu,
-        preference=0.4,
-        shuffle=False,
-        reference_cache=cache,
+    summaries = walk(
+        policy, GENERATOR, REQUESTS, cache, action_mode=mode, menu=menu, preference=0.4
     )
-    env.seed(0)
-    observations = env.reset()
-    summaries = {}
-    while len(summaries) < len(REQUESTS):
-        actions, _ = policy.predict(observations, deterministic=True)
-        observations, _, dones, infos = env.step(actions)
-        for info in np.array(infos)[dones]:
-            summaries.setdefault(info["key"], info["episode_summary"])
     asked = [len(result.decisions) - 1 for result in served.results]
     for row, result in enumerate(served.results):
         summary = summaries[result.request.key]

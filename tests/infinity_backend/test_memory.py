@@ -41,7 +41,8 @@ def test_2b_at_one_megapixel_fits_a_card_of_16_gb_in_bfloat16() -> None:
     narrow, wide = estimate_memory(config, torch.bfloat16), estimate_memory(config)
     assert narrow.weights + narrow.each_image < 10e9 < 12e9 < wide.weights + wide.each_image
     with_encoder = narrow.weights + narrow.each_image + 4.9e9
-    assert with_encoder > 14e9  # so it stays elsewhere, or only its features are kept
+    # beside the encoder nothing would be left for workspaces: it stays elsewhere, or its features
+    assert 14e9 < with_encoder < 16e9
     assert 4.4e9 < narrow.weights < 5.5e9 and "GB of weights" in str(narrow)
 
 
