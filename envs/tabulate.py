@@ -59,7 +59,8 @@ def tabulate(
     if len(lengths) != 1 or not 1 <= num_stages <= min(lengths):
         raise ConfigError(
             f"requests with {sorted(lengths)} stages, of which the last {num_stages} are to be "
-            "tabulated; expected requests of one length, and a number from 1 to that length"
+            "tabulated; expected requests of one length, and a number from 1 to that length. "
+            "Compare fixed controllers without a table: prunegym compare --schedules"
         )
     space = generator.decision_space
     menu = tuple(space.complete(decision) for decision in menu or space.menu)
