@@ -82,7 +82,7 @@ class Bench:
 
     def _run(self, controller: Controller) -> tuple[list[Result], dict[str, np.ndarray]]:
         """Results and [N] of each figure."""
-        shown = controller.obs_mode == "vector"  # a table has no codes to look at
+        shown = controller.obs_mode.startswith("vector")  # a table has no codes to look at
         found = self._looked_up(self.table, controller) if self.table and shown else None
         if found is not None:
             return found
@@ -158,14 +158,14 @@ class ListedDecisions:
 def swap_partners(
     compute: np.ndarray, decisions: Sequence[Any], tolerance: float, seed: int
 ) -> np.ndarray:
-    """Pairs of requests of about equal cost for which different things were decided.
+    """Pairs of requests of about equal cost, with equally many stages, that were decided otherwise.
 
     Partners are each other's, so that all requests together cost after a swap what they cost
     before. Those nearest in cost are paired first.
 
     Args:
         compute: [N] cost of each request as a share of its full cost.
-        decisions: [N] what was decided for each.
+        decisions: [N] what was decided at each stage of each.
         tolerance: how far the costs of partners may differ.
         seed: decides between pairs whose costs differ by equally much, within .01.
 
@@ -181,7 +181,8 @@ def swap_partners(
     for pair in order.tolist():
         one, other = int(first[pair]), int(second[pair])
         free = partners[one] < 0 and partners[other] < 0
-        if free and distance[pair] <= tolerance and decisions[one] != decisions[other]:
+        fits = len(decisions[one]) == len(decisions[other]) and distance[pair] <= tolerance
+        if free and fits and decisions[one] != decisions[other]:
             partners[one], partners[other] = other, one
     return partners
 

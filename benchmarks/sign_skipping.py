@@ -13,6 +13,7 @@ intervals that draw clips and trainings anew (`eval.front_summary`).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from base.files import read_json, write_atomic
 from benchmarks.record import FOLDER, record
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
-from eval.front import Front, best_mix, oracle, resample_weights
-from eval.front_summary import summarise_front
+from eval.front import Front, at_budgets, best_mix, interval, oracle, resample_weights
+from eval.front_summary import over_trainings, summarise_front
 from sign_backend.generator import SignGenerator
 from signers.requests import gesture_of
 
@@ -43,12 +44,27 @@ STRIDES = {  # looked at: of a window of eight
     "every 4th": "schedule:all:0.75",  # what SignON's online service does
     "every 8th": "schedule:all:0.875",
 }
-BUDGETS = (0.3, 0.325, 0.35, 0.375, 0.4, 0.45)
+BUDGETS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 
 
 def run(
     policies: list[str],
-    weights: list[float] = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],  # noqa: B006  read only
+    weights: list[float] = [  # noqa: B006  read only
+        0.005,
+        0.01,
+        0.02,
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.85,
+    ],
     prompts: str = "signer:test:200",
     training_prompts: str = "signer:train:300",
     live: int = 0,
@@ -74,8 +90,10 @@ def run(
     requests = requests[:live] if live else requests
     training = make_requests(cached, load_prompts(training_prompts))
     strides = {n: parse_controller(text, cached, requests[0]) for n, text in STRIDES.items()}
-    chosen_on = measure("strides", strides, cached, training)
-    fixed = measure("strides", strides, generator, requests)
+    # a live run has sixteen trackers, and looks at every frame only once for references
+    references = ReferenceCache(batch_size=16)
+    chosen_on = measure("strides", strides, cached, training, references)
+    fixed = measure("strides", strides, generator, requests, references)
     fronts = [
         measure(
             policy,
@@ -83,6 +101,7 @@ def run(
              for w in weights},
             generator,
             requests,
+            references,
         )
         for policy in policies
     ]  # fmt: skip
@@ -94,6 +113,7 @@ def run(
         "mix_of": list(mix.labels),
         "strides": summarise_front([fixed], mix, bound, BUDGETS, lots),
         "policies": summarise_front(fronts, mix, bound, BUDGETS, lots),
+        "policies_at_the_cost_of": against_strides(fronts, fixed, lots),
     }
     figures: dict[str, Any] = {"policies": policies, "weights": weights}
     if live:  # beside what was measured on the cached backend
@@ -103,14 +123,41 @@ def run(
     draw(figures, FOLDER.parent / "docs" / "images" / f"{name}.png")
 
 
+def against_strides(
+    policies: Sequence[Front], strides: Front, lots: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Each stride, and how far above it the policies are at its cost; `lots` [R, N] resamples."""
+    found: dict[str, dict[str, Any]] = {}
+    for place, stride in enumerate(strides.labels):
+        cost = float(strides.compute[:, place].mean())
+        found[stride] = {"compute": cost}
+        for figure, values in strides.figures.items():
+            above = partial(_above, figure=figure, cost=cost, stride=values[:, place])
+            difference, many = over_trainings(policies, above, lots)
+            found[stride] |= {
+                figure: float(values[:, place].mean()),
+                f"{figure}_policies_minus": float(difference) if np.isfinite(difference) else None,
+                f"{figure}_policies_minus_ci95": interval(many),
+            }
+    return found
+
+
+def _above(
+    front: Front, weights: np.ndarray | None, figure: str, cost: float, stride: np.ndarray
+) -> np.ndarray:
+    """[] or [R]: a front at this mean cost minus a stride whose figures are [N]."""
+    mean = stride.mean() if weights is None else weights @ stride
+    return np.asarray(at_budgets(front, figure, [cost], weights)[..., 0] - mean)
+
+
 def measure(
     name: str,
     controllers: Mapping[str, Controller],
     generator: SignGenerator,
     requests: Sequence[Any],
+    cache: ReferenceCache,
 ) -> Front:
     """A point for each controller, with `cosine` and `recognised`."""
-    cache = ReferenceCache()
     compute, figures = [], {"cosine": [], "recognised": []}  # type: ignore[var-annotated]
     for controller in controllers.values():
         found = evaluate_controller(generator, controller, requests, cache, preference=0.5)

@@ -1,8 +1,10 @@
 """What a policy may look at before it decides how much of a window to look at.
 
-Pictures' motion is known for the window to come; everything else is from frames that were looked
-at. Speeds are in shoulder widths a frame.
+Pictures' motion is known for the whole clip: all of it is decoded first. Everything else is from
+frames that were looked at. Speeds are in shoulder widths a frame.
 """
+
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,21 @@ from sign_backend.tracking_loss import HANDS, SHOULDERS, WRISTS
 
 FEATURES: tuple[str, ...] = (
     "window_frames",  # of the window to come, in shares of a full one
+    "progress",  # frames before the window, in shares of the clip
     "motion_mean",  # over its frames
-    "motion_peak",  # the largest
-    "motion_peak_first_half",
-    "motion_peak_second_half",
+    "motion_peak_quarter_1",  # the largest of each quarter of its frames
+    "motion_peak_quarter_2",
+    "motion_peak_quarter_3",
+    "motion_peak_quarter_4",
     "motion_peak_before",  # of the window before
+    "motion_peak_after",  # of the window after
+    "motion_peak_second_after",  # and of the one after that
+    "motion_peak_clip",  # of the whole clip
+    "motion_moved",  # how much of the clip's motion lies before the window, 0 to 1
+    "motion_moves",  # and in it
     "motion_since_look",  # sum of the mean motion of the frames since the last look
     "frames_since_look",  # in windows, at most 4
+    "looked_share",  # of the frames so far
     "looked_share_before",  # of the window before
     "left_age",  # frames since the left hand was found, in windows, at most 4
     "right_age",
@@ -38,7 +48,7 @@ def features(
     points: NDArray[np.float64],
     full_window: int,
 ) -> NDArray[np.float32]:
-    """[17] float32, see `FEATURES`.
+    """[25] float32, see `FEATURES`.
 
     Args:
         motion: [T, 2] of the clip.
@@ -48,19 +58,27 @@ def features(
         full_window: frames of a window.
     """
     start, end = window.start, window.stop
-    middle = start + (end - start + 1) // 2
     before = slice(max(start - full_window, 0), start)
     since = slice(kept[-1] + 1 if kept else 0, start)
     longest = 4.0
+    mean, peak = motion.T  # [T] each
+    quarters = [start + (end - start) * part // 4 for part in range(5)]
+    moved = np.concatenate([[0.0], np.cumsum(peak, dtype=np.float64)])  # [T + 1] before each frame
+    all_motion = max(moved[-1], 1e-9)
     values = [
         (end - start) / full_window,
-        _MEAN_SCALE * _mean(motion[window, 0]),
-        _PEAK_SCALE * _largest(motion[window, 1]),
-        _PEAK_SCALE * _largest(motion[start:middle, 1]),
-        _PEAK_SCALE * _largest(motion[middle:end, 1]),
-        _PEAK_SCALE * _largest(motion[before, 1]),
-        _MEAN_SCALE / full_window * float(motion[since, 0].sum()),
+        start / len(motion),
+        _MEAN_SCALE * _mean(mean[window]),
+        *(_PEAK_SCALE * _largest(peak[a:b]) for a, b in itertools.pairwise(quarters)),
+        _PEAK_SCALE * _largest(peak[before]),
+        _PEAK_SCALE * _largest(peak[end : end + full_window]),
+        _PEAK_SCALE * _largest(peak[end + full_window : end + 2 * full_window]),
+        _PEAK_SCALE * _largest(peak),
+        moved[start] / all_motion,
+        (moved[end] - moved[start]) / all_motion,
+        _MEAN_SCALE / full_window * float(mean[since].sum()),
         min((start - 1 - kept[-1]) / full_window, longest) if kept else longest,
+        len(kept) / max(start, 1),
         sum(frame >= before.start for frame in kept) / full_window,
     ]
     found = [~np.isnan(points[:, rows.start, 0]) for rows in HANDS]

@@ -49,7 +49,8 @@ class Worker:
         import numpy
 
         self.cv2, self.np, self.mediapipe = cv2, numpy, mediapipe
-        self.trackers = {}
+        self.trackers = {}  # complexity and tracker, by number
+        self.closed = {}  # by complexity: their memory is never given back, so they are used again
 
     def versions(self):
         """What the results depend on."""
@@ -85,18 +86,25 @@ class Worker:
         return answer, points.tobytes()
 
     def do_open(self, header, payload, news):
-        self.trackers[header["tracker"]] = self.new_tracker(header["complexity"])
+        complexity = header["complexity"]
+        if self.closed.get(complexity):
+            tracker = self.closed[complexity].pop()
+            tracker.reset()
+        else:
+            tracker = self.new_tracker(complexity)
+        self.trackers[header["tracker"]] = complexity, tracker
         return {}, b""
 
     def do_track(self, header, payload, news):
         shape = (header["frames"], header["height"], header["width"], 3)
         frames = self.np.frombuffer(payload, self.np.uint8).reshape(shape)
-        tracker = self.trackers[header["tracker"]]
+        _, tracker = self.trackers[header["tracker"]]
         points = [self.keypoints(tracker, frame) for frame in frames]
         return {}, self.np.stack(points).tobytes()
 
     def do_close(self, header, payload, news):
-        self.trackers.pop(header["tracker"]).close()
+        complexity, tracker = self.trackers.pop(header["tracker"])
+        self.closed.setdefault(complexity, []).append(tracker)
         return {}, b""
 
     def new_tracker(self, complexity):

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from base.bounded import BoundedMemory
 from base.errors import DataError
 from sign_backend.mediapipe_source import MediaPipeSource, Tracker
 from sign_backend.request import Frames, SignRequest
 
-_MOST_TRACKERS = 16  # each holds its models: about 100 MB
-_MOST_CLIPS = 8  # whose frames are kept
+_MOST_TRACKERS = 16  # each holds its models: about 200 MB
+_FRAMES_BYTES = 2**31  # of clips in work; those beyond are read anew for every window
 
 
 class LiveTracking:
@@ -26,7 +27,7 @@ class LiveTracking:
         self.source = source
         self.fingerprint = f"live, {source.pose_model}"
         self._trackers: OrderedDict[tuple[str, tuple[int, ...]], Tracker] = OrderedDict()
-        self._frames: OrderedDict[str, Frames] = OrderedDict()
+        self._frames: BoundedMemory[Frames] = BoundedMemory(_FRAMES_BYTES)
 
     def look(
         self,
@@ -68,11 +69,10 @@ class LiveTracking:
 
     def _read(self, request: SignRequest) -> Frames:
         clip = request.clip
-        if clip.content not in self._frames:
+        frames = self._frames.get(clip.content)
+        if frames is None:
             if clip.frames is None:
                 raise DataError(f"{clip.name} has keypoints, but no frames to look at")
-            self._frames[clip.content] = clip.frames()
-            if len(self._frames) > _MOST_CLIPS:
-                self._frames.popitem(last=False)
-        self._frames.move_to_end(clip.content)
-        return self._frames[clip.content]
+            frames = clip.frames()
+            self._frames.put(clip.content, frames, frames.nbytes)
+        return frames

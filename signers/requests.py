@@ -4,11 +4,14 @@ import zlib
 from functools import partial
 
 from base.errors import DataError
+from sign_backend.clip import Keypoints
 from sign_backend.request import Frames, SignClip, SignRequest
 from signers.clips import SPLITS, Split, make_clip
 from signers.drawing import HEIGHT, WIDTH, frames
 from signers.gestures import GESTURES
-from signers.keypoints import Recording, load_recordings
+from signers.keypoints import load_recordings
+
+LATER_STARTS = 7  # how many frames later versions of a training clip begin, at most
 
 
 def prompts(split: Split, count: int) -> list[tuple[str, str]]:
@@ -17,10 +20,24 @@ def prompts(split: Split, count: int) -> list[tuple[str, str]]:
     Raises:
         DataError: there are not that many.
     """
-    recordings = load_recordings(split)
-    if count > len(recordings):
-        raise DataError(f"{count} clips of {split}; there are {len(recordings)}")
-    return [(f"signer {split} {r.number}", GESTURES[r.gesture]) for r in recordings[:count]]
+    recordings, there = load_recordings(split), num_clips(split)
+    if count > there:
+        raise DataError(f"{count} clips of {split}; there are {there}")
+    return [
+        (f"signer {split} {number}", GESTURES[recordings[number % len(recordings)].gesture])
+        for number in range(count)
+    ]
+
+
+def num_clips(split: Split) -> int:
+    """How many clips a split has.
+
+    Those of training count eight times: after all of them they come again, each from its second
+    frame on, then from its third. Windows fall differently on the movement then, and hands are lost
+    elsewhere, so that a policy cannot learn them by heart.
+    """
+    recordings = len(load_recordings(split))
+    return recordings * (1 + LATER_STARTS) if split == "train" else recordings
 
 
 def read_request(prompt: str, seed: int = 0) -> SignRequest:
@@ -33,30 +50,35 @@ def read_request(prompt: str, seed: int = 0) -> SignRequest:
     split, _, number = rest.partition(" ")
     if word != "signer" or split not in SPLITS or not (number.isascii() and number.isdigit()):
         raise DataError(f"prompt {prompt!r}; expected 'signer SPLIT NUMBER', as 'signer train 12'")
-    recordings = load_recordings(split)
-    if int(number) >= len(recordings):
-        raise DataError(f"prompt {prompt!r}: {split} has {len(recordings)} clips, from 0 on")
-    return SignRequest(_clip(split, recordings[int(number)]), seed)
+    there = num_clips(split)
+    if int(number) >= there:
+        raise DataError(f"prompt {prompt!r}: {split} has {there} clips, from 0 on")
+    return SignRequest(_clip(split, int(number)), seed)
 
 
 def gesture_of(request: SignRequest) -> int:
     """The label of a clip, 0 to 19."""
     _, split, number = request.clip.name.split(" ")
-    return load_recordings(split)[int(number)].gesture  # type: ignore[arg-type]
+    recordings = load_recordings(split)  # type: ignore[arg-type]
+    return recordings[int(number) % len(recordings)].gesture
 
 
-def _clip(split: Split, recording: Recording) -> SignClip:
-    content = zlib.crc32(recording.keypoints.points.tobytes())
+def _clip(split: Split, number: int) -> SignClip:
+    recordings = load_recordings(split)
+    start, place = divmod(number, len(recordings))
+    recording = recordings[place]
+    points, motion = recording.keypoints.points[start:], recording.motion[start:].copy()
+    motion[0] = 0.0  # nothing comes before the first frame
     return SignClip(
-        name=f"signer {split} {recording.number}",
-        content=f"signer {split} {recording.number} {content:08x}",
-        motion=recording.motion,
+        name=f"signer {split} {number}",
+        content=f"signer {split} {number} {zlib.crc32(points.tobytes()):08x}",
+        motion=motion,
         height=HEIGHT,
         width=WIDTH,
-        keypoints=recording.keypoints,
-        frames=partial(_draw, split, recording.number),
+        keypoints=Keypoints(points, HEIGHT, WIDTH),
+        frames=partial(_draw, split, place, start),
     )
 
 
-def _draw(split: Split, number: int) -> Frames:
-    return frames(make_clip(split, number))
+def _draw(split: Split, number: int, start: int) -> Frames:
+    return frames(make_clip(split, number))[start:]

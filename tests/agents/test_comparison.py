@@ -29,6 +29,13 @@ def test_where_all_is_decided_alike_nothing_can_be_swapped():
     assert (swap_partners(np.linspace(0, 1, 9), ["skip"] * 9, tolerance=1.0, seed=0) == -1).all()
 
 
+def test_partners_have_equally_many_stages():
+    """The decisions of a short clip say nothing about the end of a long one."""
+    decisions = [("keep", "skip"), ("skip", "keep"), ("skip",), ("keep",), ("keep", "keep", "skip")]
+    partners = swap_partners(np.linspace(0.5, 0.504, 5), decisions, tolerance=0.1, seed=0)
+    assert partners.tolist() == [1, 0, 3, 2, -1]
+
+
 class Always:
     """One decision at every stage; what the generator forbids is replaced by one of a menu."""
 

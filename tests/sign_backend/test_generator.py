@@ -114,7 +114,18 @@ def test_features_tell_motion_to_come_and_age_of_the_last_look(generator):
     state = generator.advance(generator.begin([request]), [{"prune_ratio": 0.875}])
     row = dict(zip(FEATURES, generator.features(state)[0], strict=True))
     assert row["motion_mean"] == pytest.approx(50 * request.clip.motion[8:16, 0].mean(), rel=1e-5)
-    assert row["motion_peak"] == pytest.approx(10 * request.clip.motion[8:16, 1].max(), rel=1e-5)
+    mean, peak = request.clip.motion.T
+    for quarter in range(4):
+        most = 10 * peak[8 + 2 * quarter : 10 + 2 * quarter].max()
+        assert row[f"motion_peak_quarter_{quarter + 1}"] == pytest.approx(most, rel=1e-5)
+    assert row["motion_peak_before"] == pytest.approx(10 * peak[:8].max(), rel=1e-5)
+    assert row["motion_peak_after"] == pytest.approx(10 * peak[16:24].max(), rel=1e-5)
+    assert row["motion_peak_second_after"] == 0, "the clip is over by then"
+    assert row["motion_moved"] == pytest.approx(peak[:8].sum() / peak.sum(), rel=1e-5)
+    assert row["motion_moves"] == pytest.approx(peak[8:16].sum() / peak.sum(), rel=1e-5)
+    assert row["motion_since_look"] == pytest.approx(50 / 8 * mean[1:8].sum(), rel=1e-5)
+    assert row["progress"] == pytest.approx(8 / request.clip.num_frames)
+    assert row["looked_share"] == pytest.approx(1 / 8)
     assert row["frames_since_look"] == pytest.approx(7 / 8)
     assert row["looked_share_before"] == pytest.approx(1 / 8)
     assert row["left_age"] == row["right_age"] == pytest.approx(7 / 8)

@@ -1,5 +1,7 @@
 """A state names the frames that were shown; the tracker is a function of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,16 @@ def test_a_clip_without_frames_is_named():
     generator = make(Source())
     with pytest.raises(DataError, match="bare has keypoints, but no frames"):
         generator.advance(generator.begin([bare]), [{}])
+
+
+def test_frames_of_a_whole_batch_are_read_once():
+    reads = []
+
+    def reading(index: int) -> SignRequest:
+        plain = request(index, 30)
+        again = lambda: reads.append(index) or plain.clip.frames()  # noqa: E731
+        return SignRequest(replace(plain.clip, frames=again))
+
+    batch = [reading(index) for index in range(12)]
+    replay(make(Source()), batch, [[{"prune_ratio": 0.5}] * 4] * 12)
+    assert reads == list(range(12))

@@ -66,6 +66,16 @@ def test_a_tracker_keeps_its_memory_between_calls(source, recorded):
     check(np.concatenate(parts), recorded["stride3"][every_third])
 
 
+def test_a_tracker_that_was_closed_is_used_again_and_has_forgotten_everything(source):
+    frames = source.read(VIDEO)[::8]
+    with source.tracker() as tracker:
+        first = tracker.track(frames)
+    with source.tracker() as tracker:
+        tracker.track(frames[::-1])
+    with source.tracker() as tracker:
+        np.testing.assert_array_equal(tracker.track(frames), first)
+
+
 def test_a_folder_of_images_is_a_video_too(source, tmp_path):
     frames = source.read(VIDEO)[:3]
     for index, frame in enumerate(frames):
