@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.constraint import ConstraintOptions
 from base.errors import ConfigError
+from envs.latent_observation import check_shown
 from envs.preference import between
 
 
@@ -21,8 +22,9 @@ class EnvironmentOptions:
         fresh_seeds: a new seed in every episode, which costs a new reference each.
         reward: `pareto`, or the predecessor's `v1`, `v2` or `v3`. Evaluations count by `pareto`.
         cost: `flops`, or `latency`: milliseconds by the latency table.
-        obs_mode: `vector`, or codes for a small CNN: `v1`, `v2`, `v3` as the predecessor showed
-            them, `fixed` with the preference. See `envs/latent_observation.py`.
+        obs_mode: `vector`, the same without the prompt's features (`vector_no_prompt`), or codes
+            for a small CNN: `v1`, `v2`, `v3` as the predecessor showed them, `fixed` with the
+            preference. See `envs/latent_observation.py`.
     """
 
     preference: float | tuple[float, float] = 0.5
@@ -125,20 +127,15 @@ class TrainSettings:
         ):
             raise ConfigError(
                 "ppo.relative_to goes with environment.reward 'pareto' and cost 'flops'; here they "
-                f"are {self.environment.reward!r} and {self.environment.cost!r}"
+                f"are {self.environment.reward!r} and {self.environment.cost!r}. Leave it out: "
+                "--ppo.relative_to null"
             )
         if self.constraint and self.environment.reward != "pareto":
             raise ConfigError(
                 "a constraint goes with environment.reward 'pareto'; this one is "
                 f"{self.environment.reward!r}"
             )
-        weights = self.evaluation_weights()
-        if self.environment.obs_mode in ("v1", "v2", "v3") and len(weights) > 1:
-            raise ConfigError(
-                f"environment.obs_mode {self.environment.obs_mode!r} does not show the preference, "
-                f"which is drawn from {weights[0]:g} to {weights[-1]:g}; give one weight, or use "
-                "'vector' or 'fixed'"
-            )
+        check_shown(self.environment.obs_mode, self.evaluation_weights())
         if self.ppo.batch_size < 2:
             raise ConfigError(f"ppo.batch_size is {self.ppo.batch_size}; expected 2 or more")
         if not self.seed >= 0:

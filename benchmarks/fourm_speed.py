@@ -4,18 +4,19 @@
     python -m benchmarks.fourm_speed --size base
 
 In one run: (1) a caption of 255 tokens, with keys and values kept, and with the whole prefix
-decoded again for each token, as documented; (2) the recipe T2CR_roar49-25 (a caption to CLIP tokens
-to RGB tokens, guided), exact, and plainly: every modality embedded, sorted and packed at each step
-and pass; both draw the same tokens; (3) the same recipe with the encoder refreshed in full, only
-for new tokens, and not at all. FLOPs are those of `fourm_backend.cost`. Weights are random, so the
-agreement of tokens says nothing about trained models. Seconds are CPU time of one thread, which
-other work on the machine disturbs least.
+decoded again for each token, as documented, alone and four side by side; (2) the recipe
+T2CR_roar49-25 (a caption to CLIP tokens to RGB tokens, guided), exact, and plainly: every modality
+embedded, sorted and packed at each step and pass; both draw the same tokens; (3) the same recipe
+with the encoder refreshed in full, only for new tokens, and not at all. FLOPs are those of
+`fourm_backend.cost`. Weights are random, so the agreement of tokens says nothing about trained
+models. Seconds are CPU time of one thread, which other work on the machine disturbs least.
 """
 
 import argparse
 import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,21 +87,23 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.process_time() - start
 
 
-def measure_text(model: FourM, given: Any) -> dict[str, Any]:
-    """A caption from CLIP tokens; what is given to the recipe is not used."""
-    clip = full_input(FOURM[CLIP], {"tensor": torch.randint(8192, (1, 196))})
+def measure_text(model: FourM, given: Any, rows: int = 1) -> dict[str, Any]:
+    """Captions from CLIP tokens; what is given to the recipe is not used."""
+    clip = full_input(FOURM[CLIP], {"tensor": torch.randint(8192, (rows, 196))})
     step = Step(CAPTION, "autoregressive", None, 1.0, 1.0, ())
     sample = empty_targets(model, {CLIP: clip}, [step])
     fast, seconds = timed(lambda: generate(model, sample, [step], seed=SEED)[CAPTION])
     plain, plain_seconds = timed(lambda: plain_text(model, sample, step))
-    same = fast["tensor"][0].tolist() == merge_spans([FIRST_SENTINEL], plain)
-    config, count, context = model.config.architecture, len(plain) - 1, 196 + 1
+    merged = [torch.tensor(merge_spans([FIRST_SENTINEL], row)) for row in plain]
+    same = torch.equal(fast["tensor"], torch.nn.utils.rnn.pad_sequence(merged, batch_first=True))
+    config, count, context = model.config.architecture, len(plain[0]) - 1, 196 + 1
     keys = config.decoder_depth * 4 * context * config.dim**2
     whole = sum(query_flops(config, t, context, 30_000) + keys for t in range(1, count + 1))
     # a cached token looks at those before it: 4 t D in each block instead of 4 D
     looks = config.decoder_depth * 4 * config.dim * sum(range(count))
     once = count * query_flops(config, 1, context, 30_000) + looks + keys
     return {
+        "rows": rows,
         "tokens": count,
         "fewer_flops": whole / once,
         "cached_s": seconds,
@@ -110,27 +113,29 @@ def measure_text(model: FourM, given: Any) -> dict[str, Any]:
     }
 
 
-def plain_text(model: FourM, sample: Any, step: Step) -> list[int]:
-    """Each token anew: keys of the context, the whole prefix, and its logits."""
+def plain_text(model: FourM, sample: Any, step: Step) -> list[list[int]]:
+    """Each token of each row anew: keys of the context, the whole prefix, and its logits."""
     noise = SequentialNoise(SEED)
     noise.begin_step(0)
     context, _, ignored = plain_context(model, sample)
     decoder, entry = model.target(CAPTION), sample[CAPTION]
-    used = ~entry["target_mask"][0]
+    used = ~entry["target_mask"][0]  # the same places in all rows
     table = decoder.places(entry["target_mask"])[:, used]
-    ids = entry["tensor"][0, used].tolist()
-    written = [ids[0]]
+    ids = entry["tensor"][:, used].long()
+    written = ids[:, :1]  # [B, t]
     for length in range(1, table.shape[1] + 1):
-        y = decoder.token_emb(torch.tensor([written])) + table[:, :length]
+        y = decoder.token_emb(written) + table[:, :length]
         hidden = torch.ones(1, length, length, dtype=torch.bool).triu(1)
         output, _ = model.decode(y, model.context_keys(context), ignored, hidden)
         logits = decoder.to_logits(output)[:, -1]
         chances = probabilities(logits, step.temperature)
-        exponential = noise.exponential(CAPTION, torch.zeros(1, 1), logits.shape[1])[:, 0]
-        written.append(int(draw(logits, chances, exponential)[0]))
-        if written[-1] == ids[-1]:
+        places = torch.zeros(len(ids), 1)
+        exponential = noise.exponential(CAPTION, places, logits.shape[1])[:, 0]
+        token, _ = draw(logits, chances, exponential)
+        written = torch.cat([written, token[:, None]], dim=1)
+        if (written == ids[:, -1:]).any(1).all():
             break
-    return written
+    return written.tolist()  # type: ignore[no-any-return]
 
 
 def plain_context(model: FourM, sample: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -221,9 +226,9 @@ def measure_refresh(model: FourM, given: Any) -> dict[str, Any]:
 def show(figures: dict[str, Any]) -> None:
     """Print the figures."""
     table = Table("what", "seconds", "TFLOP", "faster", "tokens equal")
-    if "text" in figures:
-        text = figures["text"]
-        name, faster = f"caption of {text['tokens']} tokens", f"{text['faster']:.1f}"
+    for text in (figures[part] for part in ("text", "texts") if part in figures):
+        name = f"captions of {text['tokens']} tokens, {text['rows']} side by side"
+        faster = f"{text['faster']:.1f}"
         table.add_row(f"{name}, plain", f"{text['plain_s']:.2f}", "", "1", "")
         same = str(text["same_tokens"])
         table.add_row(f"{name}, cached", f"{text['cached_s']:.2f}", "", faster, same)
@@ -245,6 +250,7 @@ def show(figures: dict[str, Any]) -> None:
 
 PARTS: dict[str, Callable[[FourM, Any], dict[str, Any]]] = {
     "text": measure_text,
+    "texts": partial(measure_text, rows=4),
     "recipe": measure_recipe,
     "refresh": measure_refresh,
 }

@@ -53,11 +53,12 @@ DEMOS = {
     "fourm": Demo(
         "scenes-fourm",
         CONFIGS / "fourm.yaml",
-        "tail=[1,0,1,0,0]",
-        {  # the best fixed rules at one, two and three steps of the picture
-            "one_step": "tail=[1,1,1,1,0]",
-            "two_steps": "tail=[1,1,0,1,0]",
-            "three_steps": "tail=[1,1,0,0,0]",
+        "tail=[0,1,0,1,0]",
+        {  # the best fixed rules that leave one, two, three and four of the picture's last steps
+            "leave_one": "tail=[1,0,0,0,0]",
+            "leave_two": "tail=[1,0,0,1,0]",
+            "leave_three": "tail=[1,1,0,1,0]",
+            "leave_four": "tail=[1,1,1,1,0]",
         },
         ("--num-stages", "5", "--menu", "[{prune_ratio: 0.0}, {prune_ratio: 1.0}]"),
     ),

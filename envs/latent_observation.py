@@ -28,7 +28,20 @@ from envs.generator import Generator
 from envs.observation import Observation, VectorObservation
 from envs.reward import check_finite
 
-OBSERVATIONS = ("vector", "v1", "v2", "v3", "fixed")
+OBSERVATIONS = ("vector", "vector_no_prompt", "v1", "v2", "v3", "fixed")
+
+
+def check_shown(mode: str, weights: Sequence[float]) -> None:
+    """Do nothing if a policy that sees this can know which of the weights it is asked for.
+
+    Raises:
+        ConfigError: several weights, and a mode that shows none.
+    """
+    if mode in ("v1", "v2", "v3") and min(weights) < max(weights):
+        raise ConfigError(
+            f"obs_mode {mode!r} does not show the preference, which is drawn from "
+            f"{min(weights):g} to {max(weights):g}; give one weight, or use 'vector' or 'fixed'"
+        )
 
 
 @runtime_checkable
@@ -115,13 +128,13 @@ class LatentObservation:
 
 
 def observation_of(generator: Generator, obs_mode: str) -> Observation:
-    """How a policy sees this generator under `vector`, or one of the layouts above.
+    """How a policy sees this generator under `vector` (or `vector_no_prompt`), or a layout above.
 
     Raises:
         ConfigError: no such mode, or a generator that has no codes to show.
     """
     if obs_mode not in OBSERVATIONS:
         raise ConfigError(f"obs_mode is {obs_mode!r}; expected one of {', '.join(OBSERVATIONS)}")
-    if obs_mode == "vector":
-        return VectorObservation(generator)
+    if obs_mode.startswith("vector"):
+        return VectorObservation(generator, prompt=obs_mode == "vector")
     return LatentObservation(generator, obs_mode)

@@ -26,6 +26,7 @@ from envs.preference import LOG_ODDS_BOUND, log_odds
 from envs.reward import check_finite
 
 FEATURE_BOUND = 5.0
+PROMPT_FEATURES = ("text_", "condition_")  # how the names begin of those that only tell the prompt
 
 
 class Observation(Protocol):
@@ -55,13 +56,25 @@ def preference_columns(weight: float) -> tuple[float, float]:
 
 
 class VectorObservation:
-    """Builds observations of one generator; `names` has one entry a column, in order."""
+    """Builds observations of one generator; `names` has one entry a column, in order.
 
-    def __init__(self, generator: Generator):
+    Args:
+        generator: whose features are shown.
+        prompt: whether those that only tell the prompt are shown, too (`PROMPT_FEATURES`). They are
+            many, and a policy that has few prompts to learn from learns them by heart.
+    """
+
+    def __init__(self, generator: Generator, prompt: bool = True):
         self.generator = generator
+        hidden = () if prompt else PROMPT_FEATURES
+        self._shown = [
+            column
+            for column, name in enumerate(generator.feature_names)
+            if not name.startswith(hidden)
+        ]
         stages = [f"stage_{stage}" for stage in range(generator.max_stages)]
         books = ["spent", "saved", *(f"last_{name}" for name in generator.decision_space.fields)]
-        features = generator.feature_names
+        features = [generator.feature_names[column] for column in self._shown]
         self.names = (*stages, *books, *features, "preference", "price")
         shares = [0.0] * (len(stages) + len(books))
 
@@ -87,6 +100,8 @@ class VectorObservation:
         if not np.isfinite(features).all():
             for name, column in zip(self.generator.feature_names, features.T, strict=True):
                 check_finite(f"feature {name!r}", column, labels, state.stage)
+        if len(self._shown) < features.shape[1]:
+            features = features[:, self._shown]
         one_hot = state.stage[:, None] == np.arange(self.generator.max_stages)
         books = [(e.spent, e.saved, *self._encode(e.decisions)) for e in episodes]
         weights = [preference_columns(episode.preference) for episode in episodes]

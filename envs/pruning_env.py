@@ -47,8 +47,10 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `preference` | the weight w of this episode | 0 to 1 |
     | `price` | ln(w / (1 - w)), what compute is worth in fidelity | -7 to 7 |
 
-    With `obs_mode="v1"`, `"v2"`, `"v3"` or `"fixed"` it is instead a stack of the codes on the last
-    grid, for CNNs; channels are in `envs/latent_observation.py`.
+    `obs_mode="vector_no_prompt"` leaves out the features that only tell the prompt: they are many,
+    and are learned by heart where prompts are few. With `obs_mode="v1"`, `"v2"`, `"v3"` or
+    `"fixed"` it is instead a stack of the codes on the last grid, for CNNs; channels are in
+    `envs/latent_observation.py`.
 
     ## Rewards
     `pareto`: at each stage w x (full cost of the stage - its cost) / full cost of the request, and
@@ -94,7 +96,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `reward` | `"pareto"` | or `"v1"`, `"v2"`, `"v3"` |
     | `fidelity` | `None` | the figure that `pareto` weighs; `None`: the primary one |
     | `cost` | `"flops"` | or `"latency"`: by `latency_table` |
-    | `obs_mode` | `"vector"` | or `"v1"`, `"v2"`, `"v3"`, `"fixed"`: codes for CNNs |
+    | `obs_mode` | `"vector"` | or `"vector_no_prompt"`; `"v1"`, `"v2"`, `"v3"`, `"fixed"`: codes |
     | `scorers` | `()` | further figures of final images, such as LPIPS, in the last info |
     | `fresh_seeds` | `False` | draw a new seed each episode (each needs its own reference) |
     | `first_controlled_stage` | `1` | stages before it run in full inside `reset` |

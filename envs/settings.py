@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from base.decisions import Decision
 from base.errors import ConfigError
 from envs.final_fidelity import Scorer
-from envs.latent_observation import OBSERVATIONS
+from envs.latent_observation import OBSERVATIONS, check_shown
 from envs.predecessor import FORMULAS
 from envs.preference import check_preference
 from envs.prefixes import PrefixCache
@@ -66,6 +66,8 @@ class EnvSettings:
         low, high = self.preference_range
         if low > high:
             raise ConfigError(f"preference is {self.preference!r}; expected low before high")
+        if self.reward in REWARDS:  # the predecessor's do not weigh
+            check_shown(self.obs_mode, (low, high))
 
     @property
     def preference_range(self) -> tuple[float, float]:

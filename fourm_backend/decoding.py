@@ -17,7 +17,7 @@ from base.errors import GenerationError
 from fourm_backend.layers import KeysValues
 from fourm_backend.model import FourM
 from fourm_backend.packing import Packed, Sample, pack_inputs, pack_side_by_side
-from fourm_backend.sampling import Noise, draw, probabilities
+from fourm_backend.sampling import Noise, draw, lead, probabilities
 from fourm_backend.schedule import Scale, Step
 
 _LARGEST_DRAW = 2**25  # logits whose noise is drawn at once
@@ -144,6 +144,7 @@ class Drawn:
         all_positions: [B, n] that were asked.
         all_tokens: [B, n].
         confidence: [B, n] chance that each drawn token had.
+        leads: [B, n] by how much each of them won, see `sampling.lead`; None unless asked for.
     """
 
     positions: Tensor
@@ -151,6 +152,7 @@ class Drawn:
     all_positions: Tensor
     all_tokens: Tensor
     confidence: Tensor
+    leads: Tensor | None = None
 
 
 def draw_tokens(
@@ -160,6 +162,7 @@ def draw_tokens(
     noise: Noise,
     top_k: int | float,
     top_p: float,
+    with_leads: bool = False,
 ) -> Drawn:
     """Draw a token for every asked position, and keep those that the step fixes.
 
@@ -171,18 +174,19 @@ def draw_tokens(
             f"{step.target_domain}: logits are not finite. Check the weights, or compute in float32"
         )
     parts = [
-        _draw_part(logits[piece], positions[piece], step, noise, top_k, top_p)
+        _draw_part(logits[piece], positions[piece], step, noise, top_k, top_p, with_leads)
         for piece in _pieces(logits)
     ]
-    tokens, confidence = (
-        torch.cat([part[index].flatten() for part in parts]).view_as(positions) for index in (0, 1)
+    tokens, confidence, *leads = (
+        torch.cat([each.flatten() for each in piece]).view_as(positions)
+        for piece in zip(*parts, strict=True)
     )
     kept = positions, tokens
     if step.scheme == "maskgit":
         assert step.num_tokens is not None
         best = confidence.topk(min(step.num_tokens, positions.shape[1]), dim=1).indices
         kept = positions.gather(1, best), tokens.gather(1, best)
-    return Drawn(*kept, positions, tokens, confidence)
+    return Drawn(*kept, positions, tokens, confidence, *leads)
 
 
 def _draw_part(
@@ -192,14 +196,18 @@ def _draw_part(
     noise: Noise,
     top_k: int | float,
     top_p: float,
-) -> tuple[Tensor, Tensor]:
+    with_leads: bool,
+) -> tuple[Tensor, ...]:
     logits = logits.float()
     chances = probabilities(logits, step.temperature, top_k, top_p)
     exponential = None
     if chances is not None:
         exponential = noise.exponential(step.target_domain, positions, logits.shape[-1])
         exponential = exponential.to(logits.device)
-    return draw(logits, chances, exponential)
+    tokens, confidence = draw(logits, chances, exponential)
+    if not with_leads:
+        return tokens, confidence
+    return tokens, confidence, lead(logits, chances, exponential, tokens)
 
 
 def _pieces(logits: Tensor) -> list[Any]:

@@ -21,6 +21,7 @@ STATISTICS = (
     "least_sure",  # the smallest of these chances
     "doubt",  # ln(1 + how many of these tokens are expected to be wrong)
     "entropy",  # mean entropy there, 1 for a uniform choice
+    "close_calls",  # ln(1 + how many tokens that were not kept were won by next to nothing)
     "stale",  # share of the visible tokens that the kept encoding lacks
     "stale_unguided",  # the same in the pass without the conditions
     "guided_step",  # whether the next step has guidance at all
@@ -69,6 +70,7 @@ def row_features(
         row.least_sure,
         math.log1p(row.doubt),
         row.entropy,
+        math.log1p(row.close_calls),
         _stale(stepper, row, 0),
         _stale(stepper, row, 1),
         float(step.guided),

@@ -75,6 +75,21 @@ def draw(
     return tokens, chances.gather(-1, tokens[..., None])[..., 0]
 
 
+def lead(
+    logits: Tensor, chances: Tensor | None, exponential: Tensor | None, tokens: Tensor
+) -> Tensor:
+    """[...] by how much the drawn tokens won: ln of their score over that of the second best.
+
+    Under the same noise, a token with a large lead is drawn again though the logits have moved a
+    little; where it is near 0, the next look may see another one. Arguments as in `draw`, and what
+    it drew.
+    """
+    scores = logits if chances is None or exponential is None else (chances / exponential).log()
+    best = scores.gather(-1, tokens[..., None])[..., 0]
+    second = scores.scatter(-1, tokens[..., None], -torch.inf).amax(-1)
+    return best - second
+
+
 class Noise(Protocol):
     """Where randomness comes from, step by step."""
 

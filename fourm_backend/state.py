@@ -54,6 +54,8 @@ class Row:
         least_sure: the smallest of these chances.
         doubt: how many of them are expected to be wrong.
         entropy: mean entropy there, 1 being that of a uniform choice.
+        close_calls: of the tokens that were drawn and not kept, how many were won by next to
+            nothing: the sum of the second best's score over the best one's, noise included.
     """
 
     request: TokenRequest
@@ -67,6 +69,7 @@ class Row:
     least_sure: float = 0.0
     doubt: float = 0.0
     entropy: float = 1.0
+    close_calls: float = 0.0
 
 
 @dataclass(frozen=True)

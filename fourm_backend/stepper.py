@@ -211,7 +211,9 @@ class Stepper:
         step, name = plan.step, plan.step.target_domain
         mixed = mix(logits, step.cfg_scale)
         noise = SiteNoise([row.request.seed])
-        drawn = draw_tokens(mixed, plan.positions, step, noise, self.top_k, self.top_p)
+        drawn = draw_tokens(
+            mixed, plan.positions, step, noise, self.top_k, self.top_p, with_leads=True
+        )
         chances = mixed.float().softmax(-1)
         likeliest = chances.amax(-1)
         entropy = torch.special.entr(chances).sum(-1).mean() / math.log(chances.shape[-1])
@@ -220,6 +222,8 @@ class Stepper:
             name: write_tokens(row.targets[name], drawn),
         }
         last = row.branches[1] if len(branches) == 1 else branches[1]
+        waits = ~targets[name]["target_mask"][0, drawn.all_positions[0]]
+        assert drawn.leads is not None
         return replace(
             row,
             stage=row.stage + 1,
@@ -229,6 +233,7 @@ class Stepper:
             least_sure=float(likeliest.min()),
             doubt=float((1.0 - likeliest).sum()),
             entropy=float(entropy),
+            close_calls=float((-drawn.leads[0, waits]).exp().sum()),
         )
 
 

@@ -50,7 +50,7 @@ TASK = {  # the chain to control
     "cond_domains": "caption",
     "target_domains": f"{EDGES}-{RGB}",
     "autoregression_schemes": "maskgit",
-    "decoding_steps": "6-5",
+    "decoding_steps": "6-8",
     "token_decoding_schedules": "cosine",
     "temps": 0.5,
     "temp_schedules": "constant",

@@ -40,7 +40,7 @@ def settings(obs_mode, preference=0.5):
     )
 
 
-@pytest.mark.parametrize("obs_mode", ["v1", "v2", "v3", "fixed"])
+@pytest.mark.parametrize("obs_mode", ["v1", "v2", "v3", "fixed", "vector_no_prompt"])
 def test_a_policy_of_codes_serves_as_it_was_trained(tmp_path, obs_mode):
     generator = tiny_generator()
     train(generator, REQUESTS, requests(6)[4:], settings(obs_mode), tmp_path)
@@ -120,3 +120,21 @@ def test_codes_need_a_generator_that_shows_them(tmp_path):
     train(tiny_generator(), REQUESTS, requests(6)[4:], settings("v1"), tmp_path)
     with pytest.raises(CheckpointError, match="no `latent`"):
         load_policy(tmp_path / "last", ToyGenerator())
+
+
+def test_without_the_prompt_the_other_columns_are_the_same():
+    generator = tiny_generator()
+    shown = {
+        mode: PruningVecEnv(generator, REQUESTS, 4, obs_mode=mode, first_controlled_stage=FIRST)
+        for mode in ("vector", "vector_no_prompt")
+    }
+    seen = {}
+    for mode, env in shown.items():
+        env.seed(0)
+        seen[mode] = dict(zip(env.core.observation.names, env.reset().T, strict=True))
+        assert env.observation_space.shape == (len(seen[mode]),)
+    left_out = set(seen["vector"]) - set(seen["vector_no_prompt"])
+    assert left_out and all(name.startswith("text_") for name in left_out)
+    assert not any(name.startswith("text_") for name in seen["vector_no_prompt"])
+    for name, column in seen["vector_no_prompt"].items():
+        np.testing.assert_array_equal(column, seen["vector"][name])

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import prunegym
+from agents.parse_controller import parse_controller
+from agents.rollout import run_controller
+from base.decisions import SKIP
 from base.files import read_json
 from commands.wiring import load_generator, load_prompts, make_requests, model_folder
 from envs.pruning_env import PruningEnv
@@ -92,3 +95,16 @@ def test_it_is_the_default_of_its_environment(
         *_, done, _, info = env.step(0)
     assert info["ssim"] == pytest.approx(1.0) and info["image"].shape == (64, 64, 3)
     assert info["saved"] == pytest.approx(0.0)
+
+
+def test_the_shipped_policy_decides_picture_by_picture(generator: PictureGenerator) -> None:
+    requests = make_requests(generator, load_prompts("scenes:test:16"))
+    found = {}
+    for weight in (0.005, 0.02, 0.1):
+        controller = parse_controller(f"policy:scenes-fourm@{weight}", generator, requests[0])
+        results = list(run_controller(generator, controller, requests))
+        left = [sum(d["prune_ratio"] == SKIP for d in result.decisions) for result in results]
+        found[weight] = np.mean(left)
+        assert all(d["prune_ratio"] == 0 for r in results for d in r.decisions[:9])
+        assert len(set(left)) > 1 or weight != 0.02, "not the same for every prompt"
+    assert found[0.005] < found[0.02] < found[0.1]

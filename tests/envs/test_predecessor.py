@@ -217,7 +217,7 @@ def test_an_episode_under_way_comes_back_with_its_frozen_codes() -> None:
         (ToyGenerator(), {"reward": "v3", "scorers": scorers()[:2]}, "needs the figure dreamsim"),
         (ToyGenerator(), {"reward": "v1"}, "needs the figure lpips or lpips_standin"),
         (ToyGenerator(), {"obs_mode": "v1"}, "no\\s+`latent`"),
-        (ToyGenerator(), {"obs_mode": "v4"}, "vector, v1, v2, v3, fixed"),
+        (ToyGenerator(), {"obs_mode": "v4"}, "vector, vector_no_prompt, v1, v2, v3, fixed"),
         (ToyGenerator(), {"cost": "latency"}, "needs a latency_table"),
     ],
 )
