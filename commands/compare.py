@@ -35,7 +35,8 @@ def make_parser() -> ArgumentParser:
         "--table",
         type=str | None,
         default=None,
-        help="that holds both, from prunegym tabulate; by default in --out, made where missing",
+        help="that holds both, from prunegym tabulate; where it is missing or lacks some, one is "
+        "made in --out",
     )
     parser.add_argument("--num-stages", type=int, default=4, help="of a table that is made")
     parser.add_argument(
@@ -90,6 +91,14 @@ def main(args: Sequence[str] | None = None) -> int:
     out = Path(options.out)
     device = choose_device(options.device)
     generator = load_generator(options.generator, device)
+    if not all(0 < budget <= 1 for budget in options.budgets):
+        raise ConfigError(
+            f"budgets are {options.budgets}; expected shares of the full cost, above 0 and up to 1"
+        )
+    points = {
+        name: [_policy_points(folder, options.weights, generator) for folder in _folders(given)]
+        for name, given in options.policies.items()
+    }
     prompts = load_prompts(options.prompts, options.seed)
     training_prompts = load_prompts(options.training_prompts, options.seed)
     common = {p.prompt for p in prompts} & {p.prompt for p in training_prompts}
@@ -122,10 +131,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for name, texts in options.methods.items():
         fixed[name] = bench.measure(name, _controllers(texts, generator, bench.requests[0]))
     policies: dict[str, list[Measured]] = {}
-    for name, given in options.policies.items():
-        folders = [given] if isinstance(given, str) else given
-        points = [_policy_points(folder, options.weights, generator) for folder in folders]
-        policies[name] = [bench.measure(name, each) for each in points]
+    for name, several in points.items():
+        policies[name] = [bench.measure(name, each) for each in several]
 
     by_class = _by_class(training, training_prompts, schedules, prompts)
     fronts = {
@@ -181,6 +188,7 @@ def _by_class(
     from eval.front import best_by_class
 
     if any(record.category is None for record in (*training_prompts, *prompts)):
+        print("left out: the rule by class of the prompt, since not all prompts have a category")
         return {}
     classes = [[str(r.category) for r in records] for records in (training_prompts, prompts)]
     front = best_by_class(training, classes[0], schedules, classes[1])
@@ -188,16 +196,23 @@ def _by_class(
 
 
 def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache: Any) -> Any:
-    """The table as a generator; made and kept where it is missing."""
+    """The table as a generator; made and kept where there is none that has all requests."""
     from commands.progress import progress_bar
     from envs.decision_table import load_table, save_table
     from envs.tabulate import tabulate
     from envs.tabulated import TableGenerator
 
-    path = Path(options.table or Path(options.out) / "table.npz")
-    if path.exists():
-        return TableGenerator(load_table(path))
+    own = Path(options.out) / "table.npz"
+    path = Path(options.table or own)
     requests = make_requests(generator, prompts)
+    for place in dict.fromkeys((path, own)):
+        if place.exists():
+            table = load_table(place)
+            lacks = len({r.key for r in requests} - {r.key for r in table.requests})
+            if not lacks:
+                return TableGenerator(table)
+            print(f"{place} lacks {lacks} of these {len(requests)} requests (prompt and seed)")
+            path = own
     with progress_bar() as bar:
         task = bar.add_task("every schedule", total=len(requests), note=f"kept in {path}")
         table = tabulate(
@@ -210,6 +225,10 @@ def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache:
         )
     save_table(path, table)
     return TableGenerator(table)
+
+
+def _folders(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
 
 
 def _controllers(texts: Sequence[str], generator: Any, request: Any) -> dict[str, Any]:
@@ -240,8 +259,8 @@ def _show(summaries: dict[str, Any], swaps: dict[str, Any], figure: str) -> None
     from rich.table import Table
 
     # A figure cut short would be another figure, so the table may be wider than the window.
-    console = Console(width=max(Console().width, 110))
     budgets = [row["budget"] for row in summaries["best mix"][figure]["budgets"]]
+    console = Console(width=max(Console().width, 110, 9 * len(budgets) + 50))
     shown = Table(
         title=f"{figure} at equal compute (share of the full cost); area: hypervolume; "
         "gap: share of the way from best mix to oracle"

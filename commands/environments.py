@@ -1,6 +1,7 @@
 """What `gymnasium.make("prunegym/InfinityPruning-v0", ...)` calls: names to objects."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from envs.generator import Generator
 from envs.multi_objective_env import MultiObjectivePruningEnv
 from envs.pruning_env import PruningEnv
 from envs.references import ReferenceCache
+from envs.settings import EnvSettings
 from envs.vector_env import PruningVectorEnv
 
 
@@ -74,8 +76,15 @@ def complete_settings(generator: Generator, settings: dict[str, Any]) -> dict[st
     get its own figures unless the caller brings scorers.
 
     Raises:
-        ConfigError: a figure of the reward that cannot be computed here.
+        ConfigError: an unknown setting, or a figure of the reward that cannot be computed here.
     """
+    known = [field.name for field in fields(EnvSettings)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"unknown settings {unknown}; expected some of {', '.join(known)}, beside generator "
+            "(which also names the backend: 'table:FILE', 'sign', 'sign:live') and prompts"
+        )
     settings = dict(settings)
     if settings.get("reference_cache") is None:
         settings["reference_cache"] = ReferenceCache(cache_folder() / "references")

@@ -26,10 +26,11 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="prunegym tabulate", description=__doc__)
     parser.add_argument(
         "--prompts",
-        type=list[str],
+        type=str | list[str],
         default=["scenes:train:512", "scenes:validation:64"],
         help="files, or scenes:SPLIT:COUNT; all go into one table",
     )
+    parser.add_argument("--seed", type=int, default=0, help="first seed of prompts without one")
     parser.add_argument("--out", type=str, required=True, help="file for the table (.npz)")
     parser.add_argument("--generator", type=str, default="scenes", help="scenes, toy or a folder")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
@@ -74,7 +75,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     device = choose_device(options.device)
     generator = load_generator(options.generator, device)
-    prompts = [prompt for text in options.prompts for prompt in load_prompts(text)]
+    named = [options.prompts] if isinstance(options.prompts, str) else options.prompts
+    prompts = [prompt for text in named for prompt in load_prompts(text, options.seed)]
     requests = make_requests(generator, prompts)
     latency = None
     if options.latency_table:

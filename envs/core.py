@@ -201,7 +201,8 @@ class PruningCore:
         """
         self._check_started()
         if self.settings.action_mode != "discrete":
-            raise ConfigError("action_masks() needs action_mode='discrete'; this one is 'box'")
+            mode = self.settings.action_mode
+            raise ConfigError(f"action_masks() needs action_mode='discrete'; this one is {mode!r}")
         return np.array(self.generator.allowed(self.state, self.actions.menu))
 
     def preview(self, rows: Sequence[int] | None = None) -> Any:

@@ -66,7 +66,8 @@ def final_fidelity(
     if scorers and not shows_pictures(generator):
         raise ConfigError(
             f"scorers {[scorer.name for scorer in scorers]} look at images; this generator makes "
-            f"{generator.output_kind}"
+            f"{generator.output_kind}. A table has the figures that it was made with: "
+            "'prunegym tabulate --metrics ...' adds some"
         )
     if isinstance(generator, KnowsFidelity):
         figures = generator.known_fidelity(outputs)

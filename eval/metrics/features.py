@@ -88,7 +88,9 @@ class DreamSim:
             import_torchvision()
             from dreamsim import dreamsim
         except ImportError as error:
-            raise MetricUnavailableError(f"DreamSim needs the package {error.name}") from None
+            raise MetricUnavailableError(
+                f"DreamSim needs the package {error.name}: pip install dreamsim"
+            ) from None
         if not folder.is_dir():
             raise MetricUnavailableError(f"no DreamSim weights: there is no folder {folder}")
         model: Any

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from base.errors import ConfigError
+from base.errors import CheckpointError, ConfigError
 from commands import compare, train
 
 METHODS = {"all": ["none"], "half": ["schedule:tail=[0.5,0.5]"], "random": ["random:1"]}
@@ -95,6 +95,28 @@ def test_the_table_is_made_once(folder):
     assert run_compare(folder, out, policies={}) == 0
     assert (out / "table.npz").stat().st_mtime_ns == made
     assert (out / "comparison.json").read_text() == first
+
+
+def test_another_seed_makes_a_table_of_its_own(folder, capsys):
+    """The table of the shipped configurations has one seed; `--seed` is still free."""
+    (folder / "prompts.txt").write_text("\n".join(f"toy {n}" for n in range(3001, 3031, 3)))
+    common = {"policies": {}, "methods": {}, "prompts": str(folder / "prompts.txt")}
+    given = folder / "given.npz"
+    assert run_compare(folder, folder / "seed0", table=str(given), **common) == 0
+    before = given.read_bytes()
+    assert run_compare(folder, folder / "seed1", table=str(given), seed=1, **common) == 0
+    said = capsys.readouterr().out
+    assert f"{given} lacks 10 of these 90 requests" in said
+    assert "rule by class" in said, "these prompts have no category"
+    assert given.read_bytes() == before and (folder / "seed1" / "table.npz").exists()
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_made(folder):
+    with pytest.raises(ConfigError, match=r"budgets are \[0.5, 3.0\]; expected shares"):
+        run_compare(folder, folder / "budgets", budgets=[0.5, 3.0])
+    with pytest.raises(CheckpointError, match=r"no policy\.json in nowhere"):
+        run_compare(folder, folder / "policies", policies={"PPO": "nowhere"})
+    assert not (folder / "policies").exists()
 
 
 def test_rules_are_not_chosen_on_what_is_measured(folder):

@@ -72,6 +72,10 @@ def test_what_does_not_exist_is_named() -> None:
         gymnasium.make(ID, generator="no/such/folder")
     with pytest.raises(DataError, match="does not exist"):
         gymnasium.make(ID, generator=tiny_generator(), prompts="no_such_file.txt")
+    with pytest.raises(ConfigError, match=r"unknown settings \['backend'\]; .*'table:FILE'"):
+        gymnasium.make(ID, generator=tiny_generator(), prompts=["a"], backend="table")
+    with pytest.raises(ConfigError, match="does not show the preference"):
+        gymnasium.make(ID, generator=tiny_generator(), obs_mode="v1", preference=(0.1, 0.3))
 
 
 def test_the_command_line_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def test_a_menu_of_ones_own_and_going_on_after_a_stop(tmp_path, monkeypatch):
     (tmp_path / "prompts.json").write_text(json.dumps(records))
     menu = "[{prune_ratio: 0.0}, {prune_ratio: 0.5}, {prune_ratio: 1.0}]"
     options = ["--generator", "toy", "--num-stages", "2", "--menu", menu, "--batch-size", "2"]
-    options += ["--prompts", json.dumps([str(tmp_path / "prompts.json")])]
+    options += ["--prompts", str(tmp_path / "prompts.json")]
     whole, stopped = tmp_path / "whole.npz", tmp_path / "stopped.npz"
     assert tabulate.main([*options, "--out", str(whole)]) == 0
 
