@@ -19,6 +19,7 @@ TASK_SETTINGS = (
     "cfg_scales",
     "cfg_schedules",
     "cfg_grow_conditioning",
+    "cfg_grow_text",
     "top_p",
     "top_k",
 )

@@ -97,6 +97,7 @@ def build_chained_generation_schedules(
     cfg_grow_conditioning: bool = False,
     modality_info: Mapping[str, Modality] | None = None,
     legacy: bool = False,
+    cfg_grow_text: bool = False,
 ) -> list[Step]:
     """All steps of a chain of targets, in order; every list has one entry a target.
 
@@ -112,9 +113,10 @@ def build_chained_generation_schedules(
         cfg_scales: 1 no guidance, above 1 more, 0 to 1 less, below 0 away from the conditions.
         cfg_schedules: `constant`, `linear`, `cosine` or `interval:FROM:TO`.
         cfg_grow_conditioning: a finished target joins the conditions that guidance leaves out
-            (text-like ones do not).
+            (text-like ones do not, as published).
         modality_info: modalities by name, to check schemes against types.
         legacy: cosine counts as published, with entries of 0 and below.
+        cfg_grow_text: text-like targets join as well.
 
     Raises:
         ConfigError: lists of unequal length, or a value that cannot be used; the message names it.
@@ -145,6 +147,8 @@ def build_chained_generation_schedules(
             scales = guidance_scales("constant", scale, [1])
             temperature = float(values["temps"])
             chain.append(Step(target, scheme, None, temperature, scales[0], tuple(conditions)))
+            if cfg_grow_conditioning and cfg_grow_text:
+                conditions.append(target)
             continue
         counts = _token_counts(values, scheme, legacy)
         steps = zip(

@@ -51,6 +51,7 @@ class Task:
     cfg_grow_conditioning: bool = True
     top_p: float = 0.0
     top_k: int | float = 0.0
+    cfg_grow_text: bool = False
 
     def __post_init__(self) -> None:
         every = (*self.cond_domains, *self.target_domains)
@@ -125,14 +126,16 @@ class Task:
                     f"{name} has {len(items)} entries for {len(targets)} targets {list(targets)}"
                 )
             lists[name] = tuple(_READERS[name](name, item) for item in items)
-        grow = given.get("cfg_grow_conditioning", True)
-        if not isinstance(grow, bool):
-            raise ConfigError(f"cfg_grow_conditioning is {grow!r}; expected true or false")
+        grow: dict[str, Any] = {"cfg_grow_conditioning": True, "cfg_grow_text": False}
+        grow |= {name: given[name] for name in grow if name in given}
+        for name, value in grow.items():
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} is {value!r}; expected true or false")
         top_k = given.get("top_k", 0.0)
         return cls(
             tuple(map(str, _items("cond_domains", given.get("cond_domains", [])))),
             targets,
-            cfg_grow_conditioning=grow,
+            **grow,
             top_p=float(_number("top_p", given.get("top_p", 0.0))),
             top_k=_number("top_k", top_k),
             **lists,
@@ -189,11 +192,15 @@ class Task:
             self.cfg_schedules,
             self.cfg_grow_conditioning,
             modalities,
+            cfg_grow_text=self.cfg_grow_text,
         )
 
     def to_json(self) -> str:
-        """All settings, for fingerprints."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """All settings, for fingerprints; `cfg_grow_text` came later and is left out where off."""
+        values = asdict(self)
+        if not self.cfg_grow_text:
+            del values["cfg_grow_text"]
+        return json.dumps(values, sort_keys=True)
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -277,3 +277,25 @@ def test_dense_instances_of_several_pictures_are_those_of_each() -> None:
         alone = dense(rows[row], seeds)["tensor"][0]
         used = together["tensor"][row][~together["input_mask"][row]]
         assert torch.equal(used, alone) and len(alone) > 3
+
+
+def test_a_finished_text_can_be_left_out_by_guidance() -> None:
+    """The same text, and another picture: its pass without conditions does not see the text."""
+    made = {}
+    for text in (False, True):
+        schedule = steps(
+            "caption",
+            "tok_rgb@16",
+            cond_domains="rgb@16",
+            tokens_per_target=[9, None],
+            autoregression_schemes=["autoregressive", "maskgit"],
+            cfg_scales=4.0,
+            cfg_grow_text=text,
+        )
+        sample = empty_targets(MODEL, {"rgb@16": pixels(1)}, schedule)
+        made[text] = generate(MODEL, sample, schedule, seed=3)
+    captions = [made[text]["caption"]["tensor"] for text in (False, True)]
+    pictures = [made[text]["tok_rgb@16"]["tensor"] for text in (False, True)]
+    assert torch.equal(*captions) and not torch.equal(*pictures)
+    with pytest.raises(ConfigError, match="cfg_grow_text is 'yes'; expected true or false"):
+        steps("caption", cfg_grow_text="yes")

@@ -67,8 +67,8 @@ def test_guidance_falls_or_holds_in_an_interval() -> None:
     assert guidance_scales("linear", 3.0, counts) == [3.0, 2.5, 2.0, 1.5]
 
 
-def test_conditions_grow_with_pictures_and_not_with_text() -> None:
-    def chain(grow: bool) -> list[tuple[str, ...]]:
+def test_conditions_grow_with_pictures_and_on_request_with_text() -> None:
+    def chain(grow: bool, text: bool = False) -> list[tuple[str, ...]]:
         steps = build_chained_generation_schedules(
             ["rgb@224"],
             ["tok_clip@224", "caption", "tok_rgb@224"],
@@ -82,11 +82,15 @@ def test_conditions_grow_with_pictures_and_not_with_text() -> None:
             ["constant"] * 3,
             grow,
             REGISTRY,
+            cfg_grow_text=text,
         )
         return [step.cfg_cond_domains for step in steps]
 
     assert chain(False) == [("rgb@224",)] * 3
     assert chain(True) == [("rgb@224",), *[("rgb@224", "tok_clip@224")] * 2]
+    with_text = ("rgb@224", "tok_clip@224", "caption")
+    assert chain(True, text=True) == [("rgb@224",), ("rgb@224", "tok_clip@224"), with_text]
+    assert chain(False, text=True) == [("rgb@224",)] * 3
 
 
 @pytest.mark.parametrize(
