@@ -15,6 +15,7 @@ from base.decisions import Decision
 from base.errors import ConfigError, GenerationError
 from envs.final_fidelity import final_fidelity
 from envs.generator import Generator
+from envs.latent_observation import VECTORS
 from envs.references import ReferenceCache
 from envs.tabulated import TableGenerator
 from eval.front import Front
@@ -82,7 +83,7 @@ class Bench:
 
     def _run(self, controller: Controller) -> tuple[list[Result], dict[str, np.ndarray]]:
         """Results and [N] of each figure."""
-        shown = controller.obs_mode.startswith("vector")  # a table has no codes to look at
+        shown = controller.obs_mode in VECTORS  # a table has no codes to look at
         found = self._looked_up(self.table, controller) if self.table and shown else None
         if found is not None:
             return found

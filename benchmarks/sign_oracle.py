@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.record import record
 from commands.wiring import load_generator, load_prompts, make_requests
+from envs.references import ReferenceCache
 from envs.replay import replay
 from eval.fidelity import fidelity
 
@@ -79,18 +80,14 @@ def _judge(generator: Any, request: Any) -> Callable[[Choice], Found]:
     stages = generator.stages(request)
     full = sum(stage.cost_flops for stage in stages)
     whole = full + generator.fixed_cost(request)
+    references = ReferenceCache().get(generator, [request])
     known: dict[Choice, Found] = {}
-    reference: list[np.ndarray] = []
 
     def judge(choice: Choice) -> Found:
         if choice not in known:
             decisions = [{"prune_ratio": MENU[place]} for place in choice]
             state, costs = replay(generator, [request], [decisions])
-            outputs = generator.finish(state)
-            if not reference:
-                full_run, _ = replay(generator, [request], [[{}] * len(stages)])
-                reference.extend(generator.finish(full_run))
-            cosine = fidelity("embedding", outputs, reference)["cosine"][0]
+            cosine = fidelity("embedding", generator.finish(state), references)["cosine"][0]
             known[choice] = float(cosine), (full - sum(costs[0])) / whole
         return known[choice]
 

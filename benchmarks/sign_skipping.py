@@ -44,27 +44,13 @@ STRIDES = {  # looked at: of a window of eight
     "every 4th": "schedule:all:0.75",  # what SignON's online service does
     "every 8th": "schedule:all:0.875",
 }
+WEIGHTS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85]
 BUDGETS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 
 
 def run(
     policies: list[str],
-    weights: list[float] = [  # noqa: B006  read only
-        0.005,
-        0.01,
-        0.02,
-        0.05,
-        0.1,
-        0.15,
-        0.2,
-        0.3,
-        0.4,
-        0.5,
-        0.6,
-        0.7,
-        0.8,
-        0.85,
-    ],
+    weights: list[float] = WEIGHTS,
     prompts: str = "signer:test:200",
     training_prompts: str = "signer:train:300",
     live: int = 0,

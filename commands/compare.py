@@ -95,9 +95,13 @@ def main(args: Sequence[str] | None = None) -> int:
         raise ConfigError(
             f"budgets are {options.budgets}; expected shares of the full cost, above 0 and up to 1"
         )
-    points = {
-        name: [_policy_points(folder, options.weights, generator) for folder in _folders(given)]
+    folders = {
+        name: [given] if isinstance(given, str) else given
         for name, given in options.policies.items()
+    }
+    points = {
+        name: [_policy_points(folder, options.weights, generator) for folder in several]
+        for name, several in folders.items()
     }
     prompts = load_prompts(options.prompts, options.seed)
     training_prompts = load_prompts(options.training_prompts, options.seed)
@@ -130,9 +134,9 @@ def main(args: Sequence[str] | None = None) -> int:
     fixed: dict[str, Measured] = {}
     for name, texts in options.methods.items():
         fixed[name] = bench.measure(name, _controllers(texts, generator, bench.requests[0]))
-    policies: dict[str, list[Measured]] = {}
-    for name, several in points.items():
-        policies[name] = [bench.measure(name, each) for each in several]
+    policies = {
+        name: [bench.measure(name, each) for each in several] for name, several in points.items()
+    }
 
     by_class = _by_class(training, training_prompts, schedules, prompts)
     fronts = {
@@ -196,7 +200,10 @@ def _by_class(
 
 
 def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache: Any) -> Any:
-    """The table as a generator; made and kept where there is none that has all requests."""
+    """The table as a generator; made and kept where there is none that has all requests.
+
+    A table that lacks some says at least which schedules there are to be.
+    """
     from commands.progress import progress_bar
     from envs.decision_table import load_table, save_table
     from envs.tabulate import tabulate
@@ -204,6 +211,7 @@ def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache:
 
     own = Path(options.out) / "table.npz"
     path = Path(options.table or own)
+    num_stages, menu = options.num_stages, None
     requests = make_requests(generator, prompts)
     for place in dict.fromkeys((path, own)):
         if place.exists():
@@ -212,6 +220,8 @@ def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache:
             if not lacks:
                 return TableGenerator(table)
             print(f"{place} lacks {lacks} of these {len(requests)} requests (prompt and seed)")
+            if menu is None:  # the same schedules as in the table that was asked for
+                num_stages, menu = table.depth, table.decision_space.menu
             path = own
     with progress_bar() as bar:
         task = bar.add_task("every schedule", total=len(requests), note=f"kept in {path}")
@@ -219,16 +229,13 @@ def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache:
             generator,
             requests,
             cache,
-            num_stages=options.num_stages,
+            num_stages=num_stages,
+            menu=menu,
             batch_size=8,
             on_batch=lambda done: bar.update(task, completed=done),
         )
     save_table(path, table)
     return TableGenerator(table)
-
-
-def _folders(given: str | list[str]) -> list[str]:
-    return [given] if isinstance(given, str) else given
 
 
 def _controllers(texts: Sequence[str], generator: Any, request: Any) -> dict[str, Any]:

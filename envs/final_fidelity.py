@@ -64,10 +64,11 @@ def final_fidelity(
         [n] float64 for each figure; the primary one, which rewards rest on, comes first.
     """
     if scorers and not shows_pictures(generator):
+        table = isinstance(generator, KnowsFidelity)
         raise ConfigError(
             f"scorers {[scorer.name for scorer in scorers]} look at images; this generator makes "
-            f"{generator.output_kind}. A table has the figures that it was made with: "
-            "'prunegym tabulate --metrics ...' adds some"
+            f"{generator.output_kind}"
+            + (". It has figures of its own: 'prunegym tabulate --metrics ...'" if table else "")
         )
     if isinstance(generator, KnowsFidelity):
         figures = generator.known_fidelity(outputs)

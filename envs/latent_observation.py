@@ -28,7 +28,8 @@ from envs.generator import Generator
 from envs.observation import Observation, VectorObservation
 from envs.reward import check_finite
 
-OBSERVATIONS = ("vector", "vector_no_prompt", "v1", "v2", "v3", "fixed")
+VECTORS = ("vector", "vector_no_prompt")
+OBSERVATIONS = (*VECTORS, "v1", "v2", "v3", "fixed")
 
 
 def check_shown(mode: str, weights: Sequence[float]) -> None:
@@ -135,6 +136,6 @@ def observation_of(generator: Generator, obs_mode: str) -> Observation:
     """
     if obs_mode not in OBSERVATIONS:
         raise ConfigError(f"obs_mode is {obs_mode!r}; expected one of {', '.join(OBSERVATIONS)}")
-    if obs_mode.startswith("vector"):
+    if obs_mode in VECTORS:
         return VectorObservation(generator, prompt=obs_mode == "vector")
     return LatentObservation(generator, obs_mode)

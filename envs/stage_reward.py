@@ -65,8 +65,8 @@ class StageReward:
         if generator.output_kind != "image" or "prune_ratio" not in generator.decision_space.fields:
             raise ConfigError(
                 f"reward {version!r} compares images and reads prune ratios; this generator makes "
-                f"{generator.output_kind!r} and decides {list(generator.decision_space.fields)}. "
-                "A table has no images: use the generator that it was made from"
+                f"{generator.output_kind!r} and decides {list(generator.decision_space.fields)}"
+                + ("; use the one it was made from" if generator.output_kind == "tabulated" else "")
             )
         self.version, self.generator, self.references = version, generator, references
         by_name = {scorer.name: scorer for scorer in scorers}

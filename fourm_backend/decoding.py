@@ -207,7 +207,7 @@ def _draw_part(
     tokens, confidence = draw(logits, chances, exponential)
     if not with_leads:
         return tokens, confidence
-    return tokens, confidence, lead(logits, chances, exponential, tokens)
+    return tokens, confidence, lead(logits, chances, exponential)
 
 
 def _pieces(logits: Tensor) -> list[Any]:

@@ -75,19 +75,17 @@ def draw(
     return tokens, chances.gather(-1, tokens[..., None])[..., 0]
 
 
-def lead(
-    logits: Tensor, chances: Tensor | None, exponential: Tensor | None, tokens: Tensor
-) -> Tensor:
-    """[...] by how much the drawn tokens won: ln of their score over that of the second best.
+def lead(logits: Tensor, chances: Tensor | None, exponential: Tensor | None) -> Tensor:
+    """[...] by how much the token that `draw` takes wins: ln of its score over the second best.
 
     Under the same noise, a token with a large lead is drawn again though the logits have moved a
-    little; where it is near 0, the next look may see another one. Arguments as in `draw`, and what
-    it drew.
+    little; where it is near 0, the next look may see another one. Arguments as in `draw`.
     """
-    scores = logits if chances is None or exponential is None else (chances / exponential).log()
-    best = scores.gather(-1, tokens[..., None])[..., 0]
-    second = scores.scatter(-1, tokens[..., None], -torch.inf).amax(-1)
-    return best - second
+    if chances is None or exponential is None:
+        best = logits.topk(2).values
+    else:
+        best = (chances / exponential).topk(2).values.log()
+    return best[..., 0] - best[..., 1]
 
 
 class Noise(Protocol):

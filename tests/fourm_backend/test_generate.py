@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from base.errors import ConfigError, DataError, GenerationError
-from fourm_backend.chain import Chain
 from fourm_backend.decoding import ask, joined, read_contexts
 from fourm_backend.dense import generate_sam_dense
 from fourm_backend.generate import empty_targets, generate, generate_iter
-from fourm_backend.generator import FourMGenerator
 from fourm_backend.multi_guided import generate_multi_guided
 from fourm_backend.samples import continued_text
 from fourm_backend.sampling import SiteNoise, filter_logits
@@ -213,49 +211,6 @@ def empty_sample(entry: dict[str, Tensor], hidden: int) -> dict[str, Any]:
     return {"rgb@16": {**entry, "input_mask": mask}}
 
 
-@pytest.mark.parametrize("scheme", ["roar", "maskgit"])
-def test_one_weight_is_plain_guidance(scheme: str) -> None:
-    settings = {
-        "cond_domains": "caption",
-        "target_domains": "tok_clip@16",
-        "autoregression_schemes": scheme,
-        "decoding_steps": 3,
-        "cfg_schedules": "constant",
-    }
-    many = {k: torch.cat([v, v]) for k, v in caption(7, 8).items()}
-    weights = Task.from_values({**settings, "cfg_scales": [[2.5]]})
-    plain = Task.from_values({**settings, "cfg_scales": 2.5})
-    one, other = (Chain(MODEL, t).run({"caption": many}, [1, 2]) for t in (weights, plain))
-    assert weights.multi_guided and not plain.multi_guided
-    assert torch.equal(one["tok_clip@16"]["tensor"], other["tok_clip@16"]["tensor"])
-    assert (one["tok_clip@16"]["tensor"][0] != one["tok_clip@16"]["tensor"][1]).any()
-
-
-def test_weights_grow_with_the_chain_and_matter() -> None:
-    settings = {
-        "cond_domains": "caption-rgb@16",
-        "target_domains": "tok_clip@16-tok_rgb@16",
-        "autoregression_schemes": "roar",
-        "decoding_steps": 2,
-    }
-    given = {"caption": caption(7, 8), "rgb@16": pixels(1)}
-    made = []
-    for last in (0.0, 3.0):
-        scales = [[1.0, 2.0], [1.0, 1.0, last]]
-        task = Task.from_values({**settings, "cfg_scales": scales})
-        made.append(Chain(MODEL, task).run(given, [1]))
-    same = [torch.equal(made[0][n]["tensor"], made[1][n]["tensor"]) for n in task.target_domains]
-    assert same == [True, False]
-    with pytest.raises(ConfigError, match=r"cfg_scales.* of 3"):
-        Task.from_values({**settings, "cfg_scales": [[1.0, 2.0], [1.0, 1.0]]})
-    with pytest.raises(ConfigError, match="under control"):
-        FourMGenerator(MODEL, task)
-    text = {**settings, "target_domains": "caption", "cond_domains": "rgb@16"}
-    text |= {"autoregression_schemes": "autoregressive", "cfg_scales": [[2.0]]}
-    with pytest.raises(ConfigError, match="text"):
-        Chain(MODEL, Task.from_values(text))
-
-
 def test_dense_instances_of_several_pictures_are_those_of_each() -> None:
     schedule = steps(
         "caption",
@@ -277,25 +232,3 @@ def test_dense_instances_of_several_pictures_are_those_of_each() -> None:
         alone = dense(rows[row], seeds)["tensor"][0]
         used = together["tensor"][row][~together["input_mask"][row]]
         assert torch.equal(used, alone) and len(alone) > 3
-
-
-def test_a_finished_text_can_be_left_out_by_guidance() -> None:
-    """The same text, and another picture: its pass without conditions does not see the text."""
-    made = {}
-    for text in (False, True):
-        schedule = steps(
-            "caption",
-            "tok_rgb@16",
-            cond_domains="rgb@16",
-            tokens_per_target=[9, None],
-            autoregression_schemes=["autoregressive", "maskgit"],
-            cfg_scales=4.0,
-            cfg_grow_text=text,
-        )
-        sample = empty_targets(MODEL, {"rgb@16": pixels(1)}, schedule)
-        made[text] = generate(MODEL, sample, schedule, seed=3)
-    captions = [made[text]["caption"]["tensor"] for text in (False, True)]
-    pictures = [made[text]["tok_rgb@16"]["tensor"] for text in (False, True)]
-    assert torch.equal(*captions) and not torch.equal(*pictures)
-    with pytest.raises(ConfigError, match="cfg_grow_text is 'yes'; expected true or false"):
-        steps("caption", cfg_grow_text="yes")

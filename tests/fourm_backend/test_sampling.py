@@ -25,7 +25,7 @@ def test_a_token_that_won_by_more_than_the_logits_move_is_drawn_again():
     chances = probabilities(logits, TEMPERATURE)
     tokens, _ = draw(logits, chances, noise)
     others, _ = draw(moved, probabilities(moved, TEMPERATURE), noise)
-    leads = lead(logits, chances, noise, tokens)
+    leads = lead(logits, chances, noise)
     assert (leads > 0).all()
     safe = leads > 2 * MOVED / TEMPERATURE
     assert 0.5 < safe.float().mean() < 1 and (tokens == others)[safe].all()
@@ -34,8 +34,7 @@ def test_a_token_that_won_by_more_than_the_logits_move_is_drawn_again():
 
 def test_without_noise_the_lead_is_between_the_logits():
     logits = torch.tensor([[1.0, 3.0, 2.5], [0.0, -torch.inf, -torch.inf]])
-    tokens, _ = draw(logits, None, None)
-    assert lead(logits, None, None, tokens).tolist() == [0.5, math.inf]
+    assert lead(logits, None, None).tolist() == [0.5, math.inf]
 
 
 def test_close_calls_are_counted_where_tokens_wait(monkeypatch):
