@@ -34,6 +34,9 @@ class PromptRecord:
         seed: the seed of its noise.
         category: what the comparison may group by.
         negative_prompt: what guidance leads away from, where the generator has such a thing.
+
+    Raises:
+        DataError: a seed outside of 0 to 2**63 - 1.
     """
 
     id: str
@@ -41,6 +44,13 @@ class PromptRecord:
     seed: int
     category: str | None = None
     negative_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise DataError(
+                f"prompt {self.id}: its seed is {self.seed}; expected 0 to 2**63 - 1 (--seed is "
+                "that of the first prompt without one)"
+            )
 
 
 def read_prompts(path: str | Path, first_seed: int = 0) -> list[PromptRecord]:

@@ -22,7 +22,7 @@ def prompts(split: Split, count: int) -> list[tuple[str, str]]:
     """
     recordings, there = load_recordings(split), num_clips(split)
     if count > there:
-        raise DataError(f"{count} clips of {split}; there are {there}")
+        raise DataError(f"{count} clips of {split}; there are {there}, ask for at most as many")
     return [
         (f"signer {split} {number}", GESTURES[recordings[number % len(recordings)].gesture])
         for number in range(count)

@@ -109,3 +109,9 @@ def test_any_json_is_read_or_refused(tmp_path_factory, text):
         assert "a.json" in str(error)
     else:
         assert records
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_noise_cannot_have_is_refused(seed):
+    with pytest.raises(DataError, match=f"prompt one: its seed is {seed}; expected 0 to"):
+        PromptRecord("one", "a", seed)
