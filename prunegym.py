@@ -31,9 +31,12 @@ COMMANDS = {
 }
 INTERRUPTED = 130
 
-# Read when torch is first imported, by a command. Threads that wait by spinning make a shared
-# machine several times slower (116 against 35 ms an image on 2 busy cores).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch is first imported, by a command. Threads that spin while they wait make a shared
+# machine several times slower; threads that sleep at once make the small model a third slower on an
+# idle one. So they spin for some microseconds (libgomp; others only know the policy).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 gymnasium.register(
     id="prunegym/InfinityPruning-v0",

@@ -18,6 +18,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from agents.deterministic_actions import deterministic_actions
 from agents.standardised_input import StandardisedInput
 from base.decisions import SKIP, Choice, Decision, distinct
 from base.errors import CheckpointError, ConfigError
@@ -104,7 +105,7 @@ def decide_once(generator: Generator, state: Any) -> Callable[[], Any]:
         for request in state.requests
     ]
     policy = untrained_policy(generator)
-    return lambda: policy.predict(encoder.build(state, episodes), deterministic=True)
+    return lambda: deterministic_actions(policy, encoder.build(state, episodes))
 
 
 def untrained_policy(generator: Generator) -> ActorCriticPolicy:

@@ -8,6 +8,7 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import nn
 
 from agents.controllers import Situation
+from agents.deterministic_actions import deterministic_actions
 from agents.policy_file import Policy, PolicyDefinition, load_policy
 from agents.run_folder import POLICY_FOLDERS
 from agents.standardised_input import StandardisedInput
@@ -74,11 +75,10 @@ class PolicyController:
         """Ask the policy once for all rows."""
         observation = situation.observe()
         self._observation.show_preference(observation, self.preference)
+        allowed = None
         if isinstance(self.policy, MaskableActorCriticPolicy):
             allowed = situation.generator.allowed(situation.state, self._encoding.menu)
-            actions, _ = self.policy.predict(observation, deterministic=True, action_masks=allowed)
-        else:
-            actions, _ = self.policy.predict(observation, deterministic=True)
+        actions = deterministic_actions(self.policy, observation, allowed)
         labels = [request.label for request in situation.requests]
         return list(self._encoding.decode(actions, labels, situation.stage))
 

@@ -72,8 +72,7 @@ class DecisionSpace:
         Raises:
             ConfigError: an unknown field or an impossible value.
         """
-        unknown = set(decision) - set(self.fields)
-        if unknown:
+        if unknown := decision.keys() - self.fields.keys():
             raise ConfigError(
                 f"unknown decision field {sorted(unknown)}; "
                 f"this generator has {sorted(self.fields)}"

@@ -102,13 +102,16 @@ class VectorObservation:
                 check_finite(f"feature {name!r}", column, labels, state.stage)
         if len(self._shown) < features.shape[1]:
             features = features[:, self._shown]
-        one_hot = state.stage[:, None] == np.arange(self.generator.max_stages)
+        columns = np.zeros((len(episodes), len(self.names)), np.float32)
+        going = np.flatnonzero(~state.done)
+        columns[going, state.stage[going]] = 1.0
         books = [(e.spent, e.saved, *self._encode(e.decisions)) for e in episodes]
         weights = [preference_columns(episode.preference) for episode in episodes]
-        columns = np.concatenate(
-            [one_hot & ~state.done[:, None], books, features, weights], axis=1, dtype=np.float32
-        )
-        return np.clip(columns, self.space.low, self.space.high)
+        first = self.generator.max_stages
+        columns[:, first : first + len(books[0])] = books
+        columns[:, first + len(books[0]) : -2] = features
+        columns[:, -2:] = weights
+        return np.clip(columns, self.space.low, self.space.high, out=columns)
 
     def show_preference(self, observations: np.ndarray, weight: float) -> None:
         """Write another preference weight into the last two columns of [B, O]."""

@@ -102,9 +102,11 @@ class RequestOrder:
             stream = np.random.default_rng((self.seed, _ORDER, epoch))
             self._permutation = stream.permutation(len(self.requests))
         request: Any = self.requests[self._permutation[position]]
-        stream = np.random.default_rng((self.seed, _EPISODE, self.draws))
-        weight = between(self.low, self.high, float(stream.random()))
-        if self.fresh_seeds:
-            request = request.with_seed(int(stream.integers(2**31)))
+        weight = self.low
+        if self.fresh_seeds or self.low < self.high:  # a stream of its own takes its time
+            stream = np.random.default_rng((self.seed, _EPISODE, self.draws))
+            weight = between(self.low, self.high, float(stream.random()))
+            if self.fresh_seeds:
+                request = request.with_seed(int(stream.integers(2**31)))
         self.draws += 1
         return request, weight

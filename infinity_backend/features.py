@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
+from base.one_thread import one_thread
 from infinity_backend.bsq import Grid, resize, resize_area
-from infinity_backend.state import GenerationState
+from infinity_backend.state import GenerationState, TextChunk, gather_rows, shared_runs
 
 TEXT_COLUMNS = 128  # at most; a wider pooled text is projected
 STATISTICS = (
@@ -47,38 +49,50 @@ def text_projection(width: int) -> Tensor:
 
 
 @torch.no_grad()
+@one_thread()
 def state_features(state: GenerationState, projection: Tensor) -> np.ndarray:
-    """[B, F] float32, columns as `feature_names`."""
-    codes = state.codes
-    grid = (codes.shape[2], codes.shape[3])
-    rows_through_half, columns_through_half = _through_half(grid, codes.device)
-    cell_energy = codes.square().sum(1).flatten(1)  # [B, H * W]
-    energy, cell_size = cell_energy.mean(1), cell_energy.sqrt()
-    change = (codes - state.previous_codes).square().sum(1).mean((1, 2))
-    coarse = rows_through_half @ codes @ columns_through_half
-    detail = (codes - coarse).square().sum(1).mean((1, 2)) / energy.clamp(min=1e-6)
-    contrast = cell_size.std(1) if cell_size.shape[1] > 1 else torch.zeros_like(energy)
-    rows = state.rows
-    scalars = torch.tensor(
-        [[row.entropy_bits, 2 * (1 - row.certainty), float(row.branches == 2)] for row in rows]
-    ).to(energy, non_blocking=True)
-    pooled = torch.stack([row.text.chunk.pooled[0, row.text.index] for row in rows]).float()
-    pooled = pooled / pooled.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
-    statistics = torch.stack([energy.sqrt(), change, detail, contrast], dim=1)
-    text = pooled @ projection.to(pooled)
-    columns = torch.cat([statistics, scalars, codes.mean((2, 3)), text], dim=1)
-    return columns.cpu().numpy().astype(np.float32)
+    """[B, F] float32, columns as `feature_names`.
+
+    In few operations: they are small, and after a stage of the model each one begins cold.
+    """
+    codes, rows = state.codes.flatten(2), state.rows  # [B, d, H * W]
+    to_half, from_half = _half(tuple(state.codes.shape[2:]), codes.device)
+    cells = codes.shape[2]
+    cell_size = codes.square().sum(1).sqrt()  # [B, H * W]
+    pooled = gather_rows(shared_runs([row.text for row in rows], codes.device), _pooled, 1)[0]
+    sizes = [
+        vector_norm(codes, dim=(1, 2)),
+        vector_norm(codes - state.previous_codes.flatten(2), dim=(1, 2)),
+        vector_norm(codes - codes @ to_half @ from_half, dim=(1, 2)),
+        cell_size.std(1) if cells > 1 else torch.zeros_like(cell_size[:, 0]),
+        vector_norm(pooled, dim=1),
+    ]
+    means, text = codes.mean(2), pooled.to(projection) @ projection
+    found = torch.cat([torch.stack(sizes, dim=1), means, text], dim=1).float().cpu().numpy()
+    size, change, detail, contrast, text_size = found[:, : len(sizes)].T
+    bits = means.shape[1]
+    columns = np.empty((len(rows), len(STATISTICS) + bits + text.shape[1]), np.float32)
+    columns[:, 0] = size / cells**0.5
+    columns[:, 1] = change**2 / cells
+    columns[:, 2] = detail**2 / np.maximum(size**2, 1e-6 * cells)
+    columns[:, 3] = contrast
+    columns[:, 4:7] = [(r.entropy_bits, 2 - 2 * r.certainty, r.branches == 2) for r in rows]
+    columns[:, 7 : 7 + bits] = found[:, len(sizes) : len(sizes) + bits]
+    text_scale = pooled.shape[1] ** 0.5 / np.maximum(text_size, 1e-6)
+    columns[:, 7 + bits :] = found[:, len(sizes) + bits :] * text_scale[:, None]
+    return columns
+
+
+def _pooled(chunk: TextChunk) -> Tensor:
+    return chunk.pooled
 
 
 @lru_cache(maxsize=16)
-def _through_half(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
-    """[H, H] and [W, W]: x -> rows @ x @ columns goes to a grid of half the size and back.
-
-    Averaging and linear resizing are linear, along each axis alone, so both are two small products.
-    """
-    kept = []
-    for side in grid:
-        unit = torch.eye(side).view(1, 1, side, side)
-        half = resize_area(unit, (max(1, side // 2), side))
-        kept.append(resize(half, (side, side))[0, 0])
-    return kept[0].to(device), kept[1].T.contiguous().to(device)
+def _half(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
+    """[H * W, h * w] to a grid of half the size, and [h * w, H * W] back: both are linear."""
+    height, width = grid
+    half = (max(1, height // 2), max(1, width // 2))
+    cells = torch.eye(height * width).view(-1, 1, height, width)
+    half_cells = torch.eye(half[0] * half[1]).view(-1, 1, *half)
+    to_half, from_half = resize_area(cells, half), resize(half_cells, grid)
+    return to_half.flatten(1).to(device), from_half.flatten(1).to(device)
