@@ -26,6 +26,7 @@ COMMANDS = {
     "egom2p": "depth, gaze, camera or pictures from video codes, with EgoM2P",
     "embed": "sign-language videos to arrays of embeddings, with a SignON checkpoint",
     "calibrate": "measure milliseconds per stage and decision on this device",
+    "record-signers": "live runs of the drawn signers, to train frame skipping on",
     "train-generator": "train the small model itself (VAE, text encoder, transformer, CLIP)",
     "info": "versions, device, weights, caches and their sizes",
 }

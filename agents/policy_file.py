@@ -18,7 +18,7 @@ from agents.standardised_input import input_layer
 from agents.tensor_record import read_tensor_record, write_tensor_record
 from base.errors import CheckpointError, ConfigError
 from envs.actions import ActionEncoding, action_encoding
-from envs.generator import Generator
+from envs.generator import Generator, policy_fingerprint
 from envs.latent_observation import observation_of
 
 Policy: TypeAlias = ActorCriticPolicy | MaskableActorCriticPolicy
@@ -32,7 +32,7 @@ class PolicyDefinition:
     """What a policy reads, what it sets, and for which generator.
 
     Attributes:
-        fingerprint: of the generator.
+        fingerprint: of the generator, see `envs.generator.policy_fingerprint`.
         num_stages: the generator's `max_stages`.
         observation: the names of the columns, or channels, in order.
         action_mode: `discrete` (a number of the menu) or `box` (one number a field).
@@ -129,7 +129,7 @@ def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) 
         raise CheckpointError(f"{path} is a policy for another generator: {error}") from error
     here: Sequence[tuple[str, Any, Any]] = (
         ("number of stages", definition.num_stages, generator.max_stages),
-        ("fingerprint", definition.fingerprint, generator.fingerprint),
+        ("fingerprint", definition.fingerprint, policy_fingerprint(generator)),
         ("observation", definition.observation, names),
     )
     for what, saved, expected in here:

@@ -15,7 +15,7 @@ from agents.ppo_settings import TrainSettings
 from agents.relative_return import Earned, RelativeReturn, earned_by, earned_in_table
 from agents.standardised_input import StandardisedInput, input_layer, observe_random_actions
 from base.errors import ConfigError
-from envs.generator import Generator
+from envs.generator import Generator, policy_fingerprint
 from envs.references import ReferenceCache
 from envs.sb3_vec_env import PruningVecEnv
 
@@ -94,7 +94,7 @@ def define_policy(
 ) -> PolicyDefinition:
     """What goes into the policy's file beside its weights."""
     return PolicyDefinition(
-        fingerprint=generator.fingerprint,
+        fingerprint=policy_fingerprint(generator),
         num_stages=generator.max_stages,
         observation=env.core.observation.names,
         action_mode=settings.environment.action_mode,

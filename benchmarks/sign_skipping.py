@@ -1,8 +1,8 @@
 """Learned policies against fixed strides, on signers never seen.
 
-`python -m benchmarks.sign_skipping '[runs/ppo_sign/seed0, ...]'` after `prunegym train
+`python -m benchmarks.sign_skipping '[runs/ppo_sign/seed0/last, ...]'` after `prunegym train
 --config configs/train/ppo_sign.yaml` with several seeds: all test clips on the cached backend. Then
-again with `--live N`: the tracker itself on the first N (needs MediaPipe: `make setup-sign`).
+again with `--live N`: the tracker itself on the first N, after `python -m benchmarks.sign_audit`.
 Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`. Settings are chosen with
 `--prompts signer:validation:60 --name sign_skipping_validation`.
 
@@ -22,29 +22,15 @@ import torch
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
-from agents.controllers import Controller
-from agents.evaluation import evaluate_controller
-from agents.parse_controller import parse_controller
 from base.files import read_json, write_atomic
 from benchmarks.record import FOLDER, record
+from benchmarks.sign_audit import read_front
+from benchmarks.sign_fronts import WEIGHTS, controllers_of, measure, measure_often
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
 from eval.front import Front, at_budgets, best_mix, interval, oracle, resample_weights
 from eval.front_summary import over_trainings, summarise_front
-from sign_backend.generator import SignGenerator
-from signers.requests import gesture_of
 
-STRIDES = {  # looked at: of a window of eight
-    "every frame": "none",
-    "7 of 8": "schedule:all:0.125",
-    "6 of 8": "schedule:all:0.25",
-    "5 of 8": "schedule:all:0.375",
-    "every 2nd": "schedule:all:0.5",
-    "3 of 8": "schedule:all:0.625",
-    "every 4th": "schedule:all:0.75",  # what SignON's online service does
-    "every 8th": "schedule:all:0.875",
-}
-WEIGHTS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85]
 BUDGETS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -54,6 +40,7 @@ def run(
     prompts: str = "signer:test:200",
     training_prompts: str = "signer:train:300",
     live: int = 0,
+    lots: int = 4,
     resamples: int = 1000,
     name: str = "sign_skipping",
 ) -> None:
@@ -64,47 +51,41 @@ def run(
         weights: of compute, at which they are asked.
         prompts: the clips.
         training_prompts: those that the mix of strides is chosen on.
-        live: measure with the tracker itself, on the first so many clips, and add that to the
-            figures of the cached backend.
+        live: with the tracker itself, on the first so many clips, as `benchmarks.sign_audit` has
+            measured them; added to the figures of the cached backend.
+        lots: cached keypoints are drawn so many times for each clip, and figures averaged.
         resamples: of clips and trainings, for intervals.
         name: of the JSON and of the picture.
     """
     torch.set_num_threads(1)
-    cached = load_generator("sign")
-    generator = load_generator("sign:live") if live else cached
-    requests = make_requests(cached, load_prompts(prompts))
+    generator: Any = load_generator("sign:recorded" if live else "sign")
+    requests = make_requests(generator, load_prompts(prompts))
     requests = requests[:live] if live else requests
-    training = make_requests(cached, load_prompts(training_prompts))
-    strides = {n: parse_controller(text, cached, requests[0]) for n, text in STRIDES.items()}
-    # a live run has sixteen trackers, and looks at every frame only once for references
+    training = make_requests(generator, load_prompts(training_prompts))
+    groups = controllers_of(policies, weights, generator, requests[0])
     references = ReferenceCache(batch_size=16)
-    chosen_on = measure("strides", strides, cached, training, references)
-    fixed = measure("strides", strides, generator, requests, references)
-    fronts = [
-        measure(
-            policy,
-            {f"w={w:g}": parse_controller(f"policy:{policy}@{w}", cached, requests[0])
-             for w in weights},
-            generator,
-            requests,
-            references,
-        )
-        for policy in policies
-    ]  # fmt: skip
+    chosen_on = measure("strides", groups["strides"], generator, training, references)
+    fixed, *fronts = [
+        read_front(name, group, requests)
+        if live
+        else measure_often(name, group, generator, requests, references, lots)
+        for name, group in groups.items()
+    ]
     mix, bound = best_mix(chosen_on, fixed), oracle(fixed)
-    lots = resample_weights(len(requests), resamples, 0)
+    drawn = resample_weights(len(requests), resamples, 0)
     part = {
         "clips": len(requests),
+        "lots": 1 if live else lots,
         "prompts": prompts,
         "mix_of": list(mix.labels),
-        "strides": summarise_front([fixed], mix, bound, BUDGETS, lots),
-        "policies": summarise_front(fronts, mix, bound, BUDGETS, lots),
-        "policies_at_the_cost_of": against_strides(fronts, fixed, lots),
+        "strides": summarise_front([fixed], mix, bound, BUDGETS, drawn),
+        "policies": summarise_front(fronts, mix, bound, BUDGETS, drawn),
+        "policies_at_the_cost_of": against_strides(fronts, fixed, drawn),
     }
-    figures: dict[str, Any] = {"policies": policies, "weights": weights}
+    figures: dict[str, Any] = {"policies": policies}
     if live:  # beside what was measured on the cached backend
         figures = read_json(FOLDER / f"{name}.json")["figures"]
-    figures |= {"live" if live else "cached": part}
+    figures |= {"live" if live else "cached": {"weights": weights, **part}}
     record(name, figures)
     draw(figures, FOLDER.parent / "docs" / "images" / f"{name}.png")
 
@@ -134,36 +115,6 @@ def _above(
     """[] or [R]: a front at this mean cost minus a stride whose figures are [N]."""
     mean = stride.mean() if weights is None else weights @ stride
     return np.asarray(at_budgets(front, figure, [cost], weights)[..., 0] - mean)
-
-
-def measure(
-    name: str,
-    controllers: Mapping[str, Controller],
-    generator: SignGenerator,
-    requests: Sequence[Any],
-    cache: ReferenceCache,
-) -> Front:
-    """A point for each controller, with `cosine` and `recognised`."""
-    compute, figures = [], {"cosine": [], "recognised": []}  # type: ignore[var-annotated]
-    for controller in controllers.values():
-        found = evaluate_controller(generator, controller, requests, cache, preference=0.5)
-        compute.append(1 - found.columns["saved"])
-        figures["cosine"].append(found.columns["cosine"])
-        outputs = [each.output for each in found.results]
-        figures["recognised"].append(recognised(generator, outputs, requests))
-    columns = {figure: np.stack(values, axis=1) for figure, values in figures.items()}
-    return Front(name, tuple(controllers), np.stack(compute, axis=1), columns)
-
-
-def recognised(
-    generator: SignGenerator, outputs: Sequence[np.ndarray], requests: Sequence[Any]
-) -> np.ndarray:
-    """[N] 1 where the gesture has the highest score, from CLS embeddings [D]."""
-    model = generator.model
-    summary = torch.from_numpy(np.stack(outputs))
-    scores = model.head(model.norm(summary)).numpy()  # type: ignore[operator, union-attr]
-    labels = np.array([gesture_of(request) for request in requests])
-    return (scores.argmax(1) == labels).astype(np.float64)
 
 
 def draw(figures: Mapping[str, Any], path: Path) -> None:

@@ -19,6 +19,7 @@ SHIPPED = {  # models that come with the package
     "walks": _ROOT / "fourm_backend" / "pretrained" / "walks",
 }
 KEPT_SCORING_BYTES = 256 * 2**20  # of what scorers know of references
+_LOOKING = {"live", "recorded"}
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
 
@@ -52,8 +53,9 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
             `toy` (no model at all, for trying things out), `table:FILE` (what `prunegym tabulate`
             wrote, instead of the generator; `table:scenes` comes with the package), `fourm-toy` or
             `egom2p-toy` (small untrained models), `sign` (the small PoseFormer, on keypoints that
-            were found before) or `sign:live` (the tracker runs), either with the longest clip in
-            frames or a SignON checkpoint behind it (`sign:300`, `sign:live:NGT.ckpt:300`), or a
+            were found before), `sign:recorded` (as the tracker found them in recorded runs) or
+            `sign:live` (the tracker runs), each with the longest clip in frames or a SignON
+            checkpoint behind it (`sign:300`, `sign:live:NGT.ckpt:300`), or a
             folder with a checkpoint: one with a `task.yaml` is a 4M or EgoM2P.
         device: where it runs; the toy is NumPy and stays where it is.
         options: `aspect_ratio`, `pruning`, `dtype` (`float32` or `bfloat16`) and
@@ -208,24 +210,29 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
 
 
 def _load_sign(words: Sequence[str], device: str) -> Generator:
-    """What follows `sign:`, in any order: `live`, the longest clip in frames, a checkpoint."""
+    """What follows `sign:`, in any order: how to look, the longest clip in frames, a checkpoint."""
     from sign_backend.generator import SignGenerator, Tracking
     from sign_backend.live_tracking import LiveTracking
     from sign_backend.mediapipe_source import MediaPipeSource
     from sign_backend.pretrained import load_model
     from sign_backend.tracking_loss import TrackingLoss
     from signers.clips import MOST_FRAMES
+    from signers.packed_runs import load_tracking
 
-    live, others = "live" in words, [word for word in words if word != "live"]
+    ways, others = set(words) & _LOOKING, [word for word in words if word not in _LOOKING]
     lengths = [int(word) for word in others if word.isascii() and word.isdigit()]
     files = [word for word in others if not (word.isascii() and word.isdigit())]
-    if len(lengths) > 1 or len(files) > 1 or not all(words):
+    if len(ways) > 1 or len(lengths) > 1 or len(files) > 1 or not all(words):
         raise ConfigError(
-            f"generator 'sign:{':'.join(words)}'; expected sign or sign:live, with at most "
-            "one checkpoint and one number of frames behind it: sign:live:NGT.ckpt:300"
+            f"generator 'sign:{':'.join(words)}'; expected sign, sign:live or sign:recorded, with "
+            "at most one checkpoint and one number of frames behind it: sign:live:NGT.ckpt:300"
         )
     model, _ = load_model(files[0] if files else "signers", device)
-    tracking: Tracking = LiveTracking(MediaPipeSource()) if live else TrackingLoss.load()
+    tracking: Tracking = TrackingLoss.load()
+    if "live" in ways:
+        tracking = LiveTracking(MediaPipeSource())
+    elif "recorded" in ways:
+        tracking = load_tracking()
     return SignGenerator(model, tracking, max_frames=lengths[0] if lengths else MOST_FRAMES)
 
 

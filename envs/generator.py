@@ -126,3 +126,12 @@ class Generator(Protocol):
 
         For `image`: uint8 RGB [rows, height, width, 3]. Otherwise a list or an array.
         """
+
+
+def policy_fingerprint(generator: Generator) -> str:
+    """What a policy belongs to: the generator's `policy_fingerprint` if it has one.
+
+    Some have several fingerprints for one model: with a tracker, or with a model of it. A policy
+    serves under all of them; figures are never mixed.
+    """
+    return str(getattr(generator, "policy_fingerprint", generator.fingerprint))

@@ -116,14 +116,15 @@ class SignGenerator:
         self.window, self.max_frames = window, max_frames
         self.max_stages = -(-max_frames // window)
         self.cost_table = cost or KeypointCost.load()
-        self.fingerprint = self._fingerprint()
+        self.policy_fingerprint = self._fingerprint()  # it decides for any way of looking
+        self.fingerprint = self._fingerprint(tracking.fingerprint)
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, *others: str) -> str:
         digest = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + value.cpu().numpy().tobytes())
-        settings = (self.model.config, self.tracking.fingerprint, self.kind, self.window)
-        digest.update(repr((settings, self.cost_table)).encode())
+        settings = (self.model.config, self.kind, self.window, self.cost_table, *others)
+        digest.update(repr(settings).encode())
         return f"sign1-{digest.hexdigest()[:24]}"
 
     def stages(self, request: SignRequest) -> tuple[Stage, ...]:

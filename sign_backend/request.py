@@ -23,6 +23,8 @@ class SignClip:
         height, width: of a frame, in pixels.
         keypoints: of a run that looked at every frame; None where only a tracker can tell.
         frames: reads or draws the frames; None where there is nothing but keypoints.
+        source: the name of the clip that this one is the end of; empty where it is a whole one.
+        first_frame: where in it this one begins.
     """
 
     name: str
@@ -32,6 +34,8 @@ class SignClip:
     width: int
     keypoints: Keypoints | None = field(default=None, compare=False, repr=False)
     frames: Callable[[], Frames] | None = field(default=None, compare=False, repr=False)
+    source: str = ""
+    first_frame: int = 0
 
     def __post_init__(self) -> None:
         if self.keypoints is not None and len(self.keypoints.points) != len(self.motion):

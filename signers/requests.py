@@ -1,7 +1,7 @@
 """Clips of the synthetic signers as requests of `sign_backend.generator`."""
 
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 
 from base.errors import DataError
 from sign_backend.clip import Keypoints
@@ -36,8 +36,12 @@ def num_clips(split: Split) -> int:
     frame on, then from its third. Windows fall differently on the movement then, and hands are lost
     elsewhere, so that a policy cannot learn them by heart.
     """
-    recordings = len(load_recordings(split))
-    return recordings * (1 + LATER_STARTS) if split == "train" else recordings
+    return num_recordings(split) * (1 + LATER_STARTS if split == "train" else 1)
+
+
+def num_recordings(split: Split) -> int:
+    """How many of them are not the end of another one."""
+    return len(load_recordings(split))
 
 
 def read_request(prompt: str, seed: int = 0) -> SignRequest:
@@ -77,8 +81,15 @@ def _clip(split: Split, number: int) -> SignClip:
         width=WIDTH,
         keypoints=Keypoints(points, HEIGHT, WIDTH),
         frames=partial(_draw, split, place, start),
+        source=f"signer {split} {place}",
+        first_frame=start,
     )
 
 
 def _draw(split: Split, number: int, start: int) -> Frames:
-    return frames(make_clip(split, number))[start:]
+    return _drawn(split, number)[start:]
+
+
+@lru_cache(maxsize=4)  # versions of one clip come together
+def _drawn(split: Split, number: int) -> Frames:
+    return frames(make_clip(split, number))

@@ -152,7 +152,7 @@ def test_the_policy_that_comes_along_looks_at_some_frames():
     generator = load_generator("sign")
     requests = make_requests(generator, load_prompts("signer:validation:8"))
     saved = []
-    for weight in (0.05, 0.6):
+    for weight in (0.1, 0.6):
         controller = parse_controller(f"policy:signers@{weight}", generator, requests[0])
         results = list(run_controller(generator, controller, requests, 8))
         saved.append(np.mean([result.saved for result in results]))

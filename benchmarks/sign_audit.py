@@ -1,0 +1,134 @@
+"""Policies and fixed strides with the tracker itself; part of `benchmarks/sign_skipping.py`.
+
+    python -m benchmarks.sign_audit '[runs/ppo_sign/seed0/last, ...]' --part 0 --parts 2
+
+needs MediaPipe (`make setup-sign`). Hours: each clip is a file with the figures of every
+controller, so it can be stopped, and several processes can share the clips (each takes one part of
+them). Then `python -m benchmarks.sign_skipping ... --live 100` reads them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from numpy.typing import NDArray
+from rich.console import Console
+
+from agents.controllers import Controller
+from agents.evaluation import evaluate_controller
+from base.files import read_json, write_json
+from benchmarks.sign_fronts import FIGURES, controllers_of, recognised
+from commands.wiring import load_generator, load_prompts, make_requests
+from envs.references import ReferenceCache
+from eval.front import Front
+from sign_backend.generator import SignGenerator, Tracking
+from sign_backend.request import SignRequest
+
+RUN_DIR = Path("runs/sign_audit")
+LIVE_WEIGHTS = [0.004, 0.02, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45]
+
+
+class Remembered:
+    """A way of looking that answers the same question only once: controllers often agree."""
+
+    def __init__(self, tracking: Tracking):
+        self.tracking, self.fingerprint = tracking, tracking.fingerprint
+        self._found: dict[tuple[str, tuple[int, ...], tuple[int, ...]], NDArray[np.float64]] = {}
+
+    def look(
+        self,
+        request: SignRequest,
+        kept: tuple[int, ...],
+        points: NDArray[np.float64],
+        new: Sequence[int],
+    ) -> NDArray[np.float64]:
+        """See `Tracking`; only for a tracker without chance."""
+        question = (request.clip.content, kept, tuple(new))
+        if question not in self._found:
+            self._found[question] = self.tracking.look(request, kept, points, new)
+        return self._found[question]
+
+    def forget(self) -> None:
+        """Of clips that are done."""
+        self._found.clear()
+
+
+def audit(
+    policies: list[str],
+    prompts: str = "signer:test:100",
+    weights: list[float] = LIVE_WEIGHTS,
+    run_dir: Path = RUN_DIR,
+    part: int = 0,
+    parts: int = 1,
+) -> None:
+    """Measure what is not there yet.
+
+    Args:
+        policies: folders, one a training seed.
+        prompts: the clips.
+        weights: of compute, at which policies are asked.
+        run_dir: one file a clip.
+        part: of the clips, from 0.
+        parts: how many processes share them.
+    """
+    torch.set_num_threads(1)
+    generator: Any = load_generator("sign:live")
+    generator.tracking = remembered = Remembered(generator.tracking)
+    requests = make_requests(generator, load_prompts(prompts))[part::parts]
+    groups = controllers_of(policies, weights, generator, requests[0])
+    controllers = {c.identity: c for group in groups.values() for c in group.values()}
+    for number, request in enumerate(requests, 1):
+        _audit_clip(generator, request, controllers, _place(run_dir, request))
+        remembered.forget()
+        Console().print(f"{number} of {len(requests)} clips")
+
+
+def _audit_clip(
+    generator: SignGenerator, request: Any, controllers: Mapping[str, Controller], place: Path
+) -> None:
+    known: dict[str, dict[str, float]] = read_json(place) if place.exists() else {}
+    cache = ReferenceCache()
+    for identity, controller in controllers.items():
+        if identity in known:
+            continue
+        found = evaluate_controller(generator, controller, [request], cache, preference=0.5)
+        known[identity] = {
+            "compute": float(1 - found.columns["saved"][0]),
+            "cosine": float(found.columns["cosine"][0]),
+            "recognised": float(recognised(generator, [found.results[0].output], [request])[0]),
+        }
+        write_json(place, known)
+
+
+def read_front(
+    name: str,
+    controllers: Mapping[str, Controller],
+    requests: Sequence[SignRequest],
+    run_dir: Path = RUN_DIR,
+) -> Front:
+    """What was measured of these controllers.
+
+    Raises:
+        DataError: a clip was not measured.
+        KeyError: with one of them.
+    """
+    files = [read_json(_place(run_dir, request)) for request in requests]
+    table = {
+        figure: np.array(
+            [[file[c.identity][figure] for c in controllers.values()] for file in files]
+        )
+        for figure in ("compute", *FIGURES)
+    }
+    compute = table.pop("compute")
+    return Front(name, tuple(controllers), compute, table)
+
+
+def _place(run_dir: Path, request: SignRequest) -> Path:
+    return run_dir / f"{request.label.replace(' ', '_')}.json"
+
+
+if __name__ == "__main__":
+    auto_cli(audit)

@@ -1,0 +1,94 @@
+"""What `sign_skipping.py` and `sign_audit.py` measure: how close, and how many gestures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.controllers import Controller
+from agents.evaluation import evaluate_controller
+from agents.parse_controller import parse_controller
+from envs.references import ReferenceCache
+from eval.front import Front
+from sign_backend.generator import SignGenerator
+from sign_backend.request import SignRequest
+from signers.requests import gesture_of
+
+STRIDES = {  # looked at: of a window of eight
+    "every frame": "none",
+    "7 of 8": "schedule:all:0.125",
+    "6 of 8": "schedule:all:0.25",
+    "5 of 8": "schedule:all:0.375",
+    "every 2nd": "schedule:all:0.5",
+    "3 of 8": "schedule:all:0.625",
+    "every 4th": "schedule:all:0.75",  # what SignON's online service does
+    "every 8th": "schedule:all:0.875",
+}
+WEIGHTS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85]
+FIGURES = ("cosine", "recognised")
+
+
+def controllers_of(
+    policies: Sequence[str],
+    weights: Sequence[float],
+    generator: SignGenerator,
+    request: SignRequest,
+) -> dict[str, dict[str, Controller]]:
+    """By name: the strides, and every policy at every weight."""
+    groups = {"strides": {n: parse_controller(t, generator, request) for n, t in STRIDES.items()}}
+    for policy in policies:
+        groups[policy] = {
+            f"w={weight:g}": parse_controller(f"policy:{policy}@{weight}", generator, request)
+            for weight in weights
+        }
+    return groups
+
+
+def measure(
+    name: str,
+    controllers: Mapping[str, Controller],
+    generator: SignGenerator,
+    requests: Sequence[Any],
+    cache: ReferenceCache,
+) -> Front:
+    """A point for each controller, with `cosine` and `recognised`."""
+    compute, figures = [], {"cosine": [], "recognised": []}  # type: ignore[var-annotated]
+    for controller in controllers.values():
+        found = evaluate_controller(generator, controller, requests, cache, preference=0.5)
+        compute.append(1 - found.columns["saved"])
+        figures["cosine"].append(found.columns["cosine"])
+        outputs = [each.output for each in found.results]
+        figures["recognised"].append(recognised(generator, outputs, requests))
+    columns = {figure: np.stack(values, axis=1) for figure, values in figures.items()}
+    return Front(name, tuple(controllers), np.stack(compute, axis=1), columns)
+
+
+def measure_often(
+    name: str,
+    controllers: Mapping[str, Controller],
+    generator: SignGenerator,
+    requests: Sequence[SignRequest],
+    cache: ReferenceCache,
+    lots: int,
+) -> Front:
+    """As `measure`, the mean over so many seeds of chance for each clip."""
+    drawn = [request.with_seed(seed) for seed in range(lots) for request in requests]
+    front = measure(name, controllers, generator, drawn, cache)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.reshape(lots, len(requests), -1).mean(axis=0))
+
+    figures = {figure: mean(values) for figure, values in front.figures.items()}
+    return Front(name, front.labels, mean(front.compute), figures)
+
+
+def recognised(
+    generator: SignGenerator, outputs: Sequence[np.ndarray], requests: Sequence[Any]
+) -> np.ndarray:
+    """[N] 1 where the gesture has the highest score, from CLS embeddings [D]."""
+    model = generator.model
+    summary = torch.from_numpy(np.stack(outputs))
+    scores = model.head(model.norm(summary)).numpy()  # type: ignore[operator, union-attr]
+    labels = np.array([gesture_of(request) for request in requests])
+    return (scores.argmax(1) == labels).astype(np.float64)

@@ -1,0 +1,84 @@
+"""Live runs of the clips: what the tracker finds when it sees some of the frames.
+
+`prunegym record-signers` makes them and packs them (`signers/packed_runs.py`), `sign:recorded`
+replays them (`sign_backend/recorded_tracking.py`). A file has runs of one clip:
+`SPLIT_CLIP_ROUND.npz` those with frames by lot (`frames_by_lot`), `SPLIT_CLIP_POLICY.npz` those of
+a policy.
+"""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from base.files import write_atomic
+from sign_backend.recorded_tracking import LiveRun
+from signers.clips import Split
+from signers.requests import LATER_STARTS
+
+WINDOW = 8
+_RATIOS = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
+# of a Dirichlet distribution: small, so that a run has few ratios, and more often looks little
+_UNLIKE = 0.35 * np.array([1, 1, 1, 1, 1.3, 1.3, 1.5])
+
+
+def frames_by_lot(
+    split: Split, clip: int, number: int, length: int, runs: int = 8
+) -> list[list[int]]:
+    """The frames of each run of a file.
+
+    A quarter of the runs has one ratio in all windows, the others lots of ratios that differ by
+    run, so that some look little and some much. Runs of training clips begin at one of the first
+    eight frames, as `signers.requests` does.
+
+    Args:
+        split: of the clip.
+        clip: its number.
+        number: of the round.
+        length: frames of the clip.
+        runs: how many.
+    """
+    lots = np.random.default_rng((clip, number, zlib.crc32(split.encode())))
+    found = []
+    for _ in range(runs):
+        start = int(lots.integers(LATER_STARTS + 1)) if split == "train" else 0
+        if lots.random() < 0.25:
+            chances = np.eye(len(_RATIOS))[lots.integers(1, len(_RATIOS) - 1)]
+        else:
+            chances = lots.dirichlet(_UNLIKE)
+        looked: list[int] = []
+        for first in range(start, length, WINDOW):
+            ratio = _RATIOS[lots.choice(len(_RATIOS), p=chances)]
+            if first == start and ratio == 1:
+                ratio = 0.875
+            window = min(WINDOW, length - first)
+            count = 0 if ratio == 1 else max(round((1 - ratio) * window), 1)
+            looked += [first + index * window // count for index in range(count)]
+        found.append(looked)
+    return found
+
+
+def save_runs(place: Path, runs: Sequence[LiveRun]) -> None:
+    """Write a file."""
+    arrays = {}
+    for number, run in enumerate(runs):
+        arrays[f"kept{number}"] = run.frames.astype(np.int16)
+        arrays[f"points{number}"] = run.points.astype(np.float32)
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    write_atomic(place, write)
+
+
+def runs_of(run_dir: Path, split: Split, clip: int) -> list[LiveRun]:
+    """All runs of a clip that are there."""
+    found = []
+    for place in sorted(run_dir.glob(f"{split}_{clip}_*.npz")):
+        with np.load(place) as file:
+            for number in range(len(file.files) // 2):
+                frames = file[f"kept{number}"].astype(np.int64)
+                found.append(LiveRun(frames, file[f"points{number}"].astype(np.float64)))
+    return found
