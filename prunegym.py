@@ -33,8 +33,8 @@ COMMANDS = {
 INTERRUPTED = 130
 
 # Read when torch is first imported, by a command. Threads that spin while they wait make a shared
-# machine several times slower; threads that sleep at once make the small model a third slower on an
-# idle one. So they spin for some microseconds (libgomp; others only know the policy).
+# machine much slower; threads that sleep at once make the small model slower on an idle one. So
+# they spin for some microseconds (libgomp; others only know the policy).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.controllers import Controller
-from agents.evaluation import evaluate_controller
 from base.files import read_json, write_json
-from benchmarks.sign_fronts import FIGURES, controllers_of, recognised
+from benchmarks.sign_fronts import FIGURES, controllers_of, measure
 from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
 from eval.front import Front
@@ -94,12 +93,9 @@ def _audit_clip(
     for identity, controller in controllers.items():
         if identity in known:
             continue
-        found = evaluate_controller(generator, controller, [request], cache, preference=0.5)
-        known[identity] = {
-            "compute": float(1 - found.columns["saved"][0]),
-            "cosine": float(found.columns["cosine"][0]),
-            "recognised": float(recognised(generator, [found.results[0].output], [request])[0]),
-        }
+        front = measure(identity, {identity: controller}, generator, [request], cache)
+        figures = {"compute": front.compute, **front.figures}
+        known[identity] = {name: float(values[0, 0]) for name, values in figures.items()}
         write_json(place, known)
 
 

@@ -22,7 +22,14 @@ from sign_backend.clip import NUM_KEYPOINTS, Keypoints
 from sign_backend.embed import embed, prepare
 from sign_backend.pretrained import SIGNERS, load_folder
 from sign_backend.recorded_tracking import LiveRun, RecordedClip, RecordedTracking
-from sign_backend.tracking_loss import HANDS, INPUTS, WEIGHTS, TrackingLoss, loss_inputs
+from sign_backend.tracking_loss import (
+    HANDS,
+    INPUTS,
+    WEIGHTS,
+    TrackingLoss,
+    loss_inputs,
+    losses_in_a_row,
+)
 from signers.clips import Split
 from signers.drawing import HEIGHT, WIDTH
 from signers.live_runs import WINDOW
@@ -74,14 +81,13 @@ def _looks(split: Split) -> tuple[np.ndarray, np.ndarray]:
             for hand, rows in enumerate(HANDS):
                 there = ~np.isnan(full[live.frames, rows.start, 0])
                 got = ~np.isnan(live.points[:, rows.start, 0])
-                losses = 0
                 for place, frame in enumerate(live.frames.tolist()):
                     left_out = frame - live.frames[0] != place
                     if there[place] and left_out:
-                        before = int(live.frames[place - 1])
-                        inputs.append(loss_inputs(full, losses, before, frame, hand))
+                        before = live.frames[:place].tolist()
+                        losses = losses_in_a_row(full, before, live.points[:place], hand)
+                        inputs.append(loss_inputs(full, losses, before[-1], frame, hand))
                         found.append(got[place])
-                    losses = 0 if got[place] else losses + int(there[place])
     return np.array(inputs), np.array(found, float)
 
 

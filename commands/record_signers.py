@@ -1,9 +1,9 @@
 """`prunegym record-signers`: live runs of the drawn signers, for `--generator sign:recorded`.
 
 The tracker (`make setup-sign`) is shown some frames of each clip, and what it finds is written to
-RUN_DIR, one file a clip and round. With frames by lot two rounds take an hour and a half on one
-core; with --policy the frames are those that a policy asks for, at weights by lot, so that its own
-way of looking is among the runs when it is trained again. What is there is not made again. With
+RUN_DIR, one file a clip and round: by lot, which takes hours, or with --policy those that a policy
+asks for, at weights by lot, so that its own way of looking is among the runs when it is trained
+again. What is there is not made again. With
 --pack nothing is recorded: what RUN_DIR has takes the place of the runs that come with the package,
 or joins them (--add).
 """

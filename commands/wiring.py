@@ -9,6 +9,7 @@ from typing import Any
 from agents.prompts import PromptRecord, read_prompts
 from base.cache_folder import cache_folder
 from base.errors import CheckpointError, ConfigError, DataError
+from commands.wiring_sign import load_sign, sign_requests, signer_prompts, video_prompts
 from envs.generator import Generator
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,6 @@ SHIPPED = {  # models that come with the package
     "walks": _ROOT / "fourm_backend" / "pretrained" / "walks",
 }
 KEPT_SCORING_BYTES = 256 * 2**20  # of what scorers know of references
-_LOOKING = {"live", "recorded"}
 _TOY_SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}  # first index of each
 
 
@@ -77,7 +77,7 @@ def load_generator(text: str, device: str = "cpu", **options: Any) -> Generator:
 
         return ToyGenerator()
     if kind == "sign":
-        return _load_sign(text.split(":")[1:], device)
+        return load_sign(text.split(":")[1:], device)
     if text in ("fourm-toy", "egom2p-toy"):
         from fourm_backend.toy import toy_egom2p, toy_fourm
 
@@ -169,8 +169,8 @@ def load_prompts(text: str, first_seed: int = 0) -> list[PromptRecord]:
     """
     world, _, rest = text.partition(":")
     if world == "videos" and not Path(text).exists():
-        return _video_prompts(rest, first_seed)
-    worlds = {"scenes": _scene_prompts, "toy": _toy_prompts, "signer": _signer_prompts}
+        return video_prompts(rest, first_seed)
+    worlds = {"scenes": _scene_prompts, "toy": _toy_prompts, "signer": signer_prompts}
     if world not in worlds or Path(text).exists():
         return read_prompts(text, first_seed)
     split, _, count = rest.partition(":")
@@ -205,35 +205,8 @@ def make_requests(generator: Generator, prompts: Sequence[PromptRecord]) -> list
     if isinstance(generator, ToyGenerator):
         return [_toy_request(record) for record in prompts]
     if isinstance(generator, SignGenerator):
-        return _sign_requests(generator, prompts)
+        return sign_requests(generator, prompts)
     return [generator.request(record.prompt, record.seed) for record in prompts]
-
-
-def _load_sign(words: Sequence[str], device: str) -> Generator:
-    """What follows `sign:`, in any order: how to look, the longest clip in frames, a checkpoint."""
-    from sign_backend.generator import SignGenerator, Tracking
-    from sign_backend.live_tracking import LiveTracking
-    from sign_backend.mediapipe_source import MediaPipeSource
-    from sign_backend.pretrained import load_model
-    from sign_backend.tracking_loss import TrackingLoss
-    from signers.clips import MOST_FRAMES
-    from signers.packed_runs import load_tracking
-
-    ways, others = set(words) & _LOOKING, [word for word in words if word not in _LOOKING]
-    lengths = [int(word) for word in others if word.isascii() and word.isdigit()]
-    files = [word for word in others if not (word.isascii() and word.isdigit())]
-    if len(ways) > 1 or len(lengths) > 1 or len(files) > 1 or not all(words):
-        raise ConfigError(
-            f"generator 'sign:{':'.join(words)}'; expected sign, sign:live or sign:recorded, with "
-            "at most one checkpoint and one number of frames behind it: sign:live:NGT.ckpt:300"
-        )
-    model, _ = load_model(files[0] if files else "signers", device)
-    tracking: Tracking = TrackingLoss.load()
-    if "live" in ways:
-        tracking = LiveTracking(MediaPipeSource())
-    elif "recorded" in ways:
-        tracking = load_tracking()
-    return SignGenerator(model, tracking, max_frames=lengths[0] if lengths else MOST_FRAMES)
 
 
 def model_folder(name: str) -> Path:
@@ -254,49 +227,6 @@ def _scene_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
 def _toy_prompts(split: str, count: int) -> list[tuple[str, str | None]]:
     first = _TOY_SPLITS[split]
     return [(f"toy {index}", None) for index in range(first, first + count)]
-
-
-def _signer_prompts(split: Any, count: int) -> list[tuple[str, str | None]]:
-    from signers.requests import prompts
-
-    return list(prompts(split, count))
-
-
-def _video_prompts(text: str, first_seed: int) -> list[PromptRecord]:
-    """`FOLDER` or `FOLDER:EXTENSION`."""
-    from sign_backend.dataset import find_clips
-
-    folder, _, extension = text.partition(":")
-    return [
-        PromptRecord(clip.name, str(clip.path), first_seed + number)
-        for number, clip in enumerate(find_clips(Path(folder), extension or "mp4"))
-    ]
-
-
-def _sign_requests(generator: Any, prompts: Sequence[PromptRecord]) -> list[Any]:
-    """Clips of drawn signers by their names; what else is a prompt is a video's path."""
-    from sign_backend.live_tracking import LiveTracking
-    from sign_backend.mediapipe_source import MediaPipeSource
-    from sign_backend.video_request import video_request
-    from signers.requests import read_request
-
-    live = isinstance(generator.tracking, LiveTracking)
-    source = generator.tracking.source if live else None
-    requests = []
-    for record in prompts:
-        if record.prompt.startswith("signer "):
-            requests.append(read_request(record.prompt, record.seed))
-            continue
-        if not Path(record.prompt).exists():
-            raise DataError(
-                f"prompt {record.id}: {record.prompt!r}; expected a drawn signer, such as "
-                "'signer train 12', or the path of a video"
-            )
-        source = source or MediaPipeSource()
-        requests.append(video_request(Path(record.prompt), record.seed, source, live=live))
-    if source is not None and not live:
-        source.close()  # its workers hold some hundred MB, and everything is found
-    return requests
 
 
 def _toy_request(record: PromptRecord) -> Any:

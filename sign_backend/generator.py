@@ -71,6 +71,13 @@ class SignState:
         return np.array([row.stage == row.num_stages for row in self.rows], bool)
 
 
+def frames_looked_at(window: slice, ratio: float) -> list[int]:
+    """The frames of a window that are looked at when this share of them is not."""
+    length = window.stop - window.start
+    count = 0 if ratio == SKIP or not length else max(round((1 - ratio) * length), 1)
+    return [window.start + index * length // count for index in range(count)]
+
+
 class SignGenerator:
     """Which frames of a clip are looked at, one window a stage.
 
@@ -171,10 +178,7 @@ class SignGenerator:
     def _looks(self, row: Row, decision: Decision) -> list[int]:
         """The frames of the row's next window that are looked at."""
         window = self._window(row.request, row.stage)
-        length = window.stop - window.start
-        ratio = decision["prune_ratio"]
-        count = 0 if ratio == SKIP or not length else max(round((1 - ratio) * length), 1)
-        return [window.start + index * length // count for index in range(count)]
+        return frames_looked_at(window, decision["prune_ratio"])
 
     def allowed(self, state: SignState, decisions: Sequence[Decision]) -> NDArray[np.bool_]:
         """[B, n] bool: everything, but the first window cannot be skipped."""

@@ -11,7 +11,7 @@ out: what the run found that saw every frame). How different two are:
     + 10 |difference of how far shoulders, elbows and wrists were off then|, in shoulder widths
 
 where "off" is the difference to the run that saw every frame. The constants were chosen by leaving
-one run out of each training clip. `benchmarks/sign_tracking.py` measures how far this is off.
+one run out of training clips. `benchmarks/sign_tracking.py` measures how far this is off.
 """
 
 import zlib

@@ -17,6 +17,7 @@ from base.errors import DataError
 from base.files import write_atomic
 from sign_backend.clip import PARTS, Keypoints
 from sign_backend.postprocess import LEGS
+from signers.byte_planes import from_planes, to_planes
 from signers.clips import Split
 from signers.drawing import HEIGHT, WIDTH
 
@@ -73,16 +74,16 @@ def save_recordings(split: Split, recordings: list[Recording], folder: Path = DA
     steps = np.round(np.nan_to_num(np.delete(points, np.r_[LEGS], axis=1)) * _STEPS)
     if np.abs(steps).max() > 32767:
         raise DataError(f"a coordinate is {np.abs(steps).max() / _STEPS:.1f}; expected below 4")
-    change = np.diff(steps.astype(np.int16), axis=0, prepend=np.int16(0)).view(np.uint16)
+    change = np.diff(steps.astype(np.int16), axis=0, prepend=np.int16(0))
+    low, high = to_planes(change.reshape(len(change), -1))
     motion = np.concatenate([recording.motion for recording in recordings])
 
     def write(target: Path) -> None:
         with open(target, "wb") as file:
             np.savez_compressed(
                 file,
-                # one plane a coordinate, time innermost: neighbours are alike
-                low=(change & 255).astype(np.uint8).reshape(len(change), -1).T,
-                high=(change >> 8).astype(np.uint8).reshape(len(change), -1).T,
+                low=low,
+                high=high,
                 found=found,
                 motion=np.round(motion * _MOTION_STEPS).astype(np.uint16),
                 lengths=[len(recording.motion) for recording in recordings],
@@ -96,8 +97,8 @@ def _unpacked(
     low: NDArray[np.uint8], high: NDArray[np.uint8], found: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """[all frames, 75, 3]."""
-    change = (low.astype(np.uint16) | (high.astype(np.uint16) << 8)).T  # [frames, 67 * 3]
-    steps = np.cumsum(change, axis=0, dtype=np.uint16).view(np.int16)
+    change = from_planes(low, high)  # [frames, 67 * 3]
+    steps = np.cumsum(change, axis=0, dtype=np.int16)
     kept = np.delete(np.arange(75), np.r_[LEGS])
     points = np.zeros((len(steps), 75, 3))
     points[:, kept] = steps.reshape(len(steps), len(kept), 3) / _STEPS

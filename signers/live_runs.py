@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base.files import write_atomic
+from sign_backend.generator import frames_looked_at
 from sign_backend.recorded_tracking import LiveRun
 from signers.clips import Split
 from signers.requests import LATER_STARTS
@@ -52,9 +53,7 @@ def frames_by_lot(
             ratio = _RATIOS[lots.choice(len(_RATIOS), p=chances)]
             if first == start and ratio == 1:
                 ratio = 0.875
-            window = min(WINDOW, length - first)
-            count = 0 if ratio == 1 else max(round((1 - ratio) * window), 1)
-            looked += [first + index * window // count for index in range(count)]
+            looked += frames_looked_at(slice(first, min(first + WINDOW, length)), ratio)
         found.append(looked)
     return found
 

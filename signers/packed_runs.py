@@ -18,6 +18,7 @@ from base.files import write_atomic
 from sign_backend.clip import PARTS
 from sign_backend.postprocess import LEGS, SCALES
 from sign_backend.recorded_tracking import LiveRun, RecordedClip, RecordedTracking
+from signers.byte_planes import from_planes, to_planes
 from signers.clips import Split
 from signers.keypoints import DATA, load_recordings
 from signers.live_runs import runs_of
@@ -56,15 +57,14 @@ def pack(run_dir: Path, split: Split, folder: Path = DATA, *, add: bool = False)
             found.append(~np.isnan(run.points[:, starts, 0]))
     if not clips:
         raise DataError(f"no live runs of {split} clips in {run_dir}: prunegym record-signers")
-    bits = np.concatenate(steps).view(np.uint16)
+    low, high = to_planes(np.concatenate(steps))
 
     def write(target: Path) -> None:
         with open(target, "wb") as file:
             np.savez_compressed(
                 file,
-                # one plane a coordinate, time innermost: neighbours are alike
-                low=(bits & 255).astype(np.uint8).T,
-                high=(bits >> 8).astype(np.uint8).T,
+                low=low,
+                high=high,
                 found=np.concatenate(found),
                 frames=np.concatenate(frames).astype(np.uint8),
                 lengths=np.array(lengths, np.uint8),
@@ -82,9 +82,9 @@ def _load(split: Split, folder: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-        bits = arrays.pop("low").T.astype(np.uint16) | (arrays.pop("high").T.astype(np.uint16) << 8)
+        steps = from_planes(arrays.pop("low"), arrays.pop("high"))
         ends = np.cumsum(arrays["lengths"], dtype=np.int64)
-        return {**arrays, "steps": np.ascontiguousarray(bits).view(np.int16), "ends": ends}
+        return {**arrays, "steps": steps, "ends": ends}
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(f"{path}: {error}; 'prunegym record-signers' makes it") from None
 
