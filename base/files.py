@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import DataError
+
+# what NumPy raises over an .npz that is missing, cut short or changed
+DAMAGED_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:

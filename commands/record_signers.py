@@ -64,6 +64,8 @@ def main(args: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     if not 0 <= options.part < options.parts:
         raise ConfigError(f"part {options.part} of {options.parts}; expected 0 to parts - 1")
+    if options.rounds < 1:
+        raise ConfigError(f"--rounds {options.rounds}; expected 1 or more")
     clips = [
         (split, clip)
         for split in options.splits

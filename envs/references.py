@@ -7,8 +7,6 @@ that is damaged is made again, with a warning.
 
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,13 @@ from PIL import Image, PngImagePlugin
 
 from base.bounded import BoundedFolder, BoundedMemory
 from base.errors import ConfigError
+from base.files import DAMAGED_ARRAYS
 from envs.generator import Generator
 from envs.replay import full_decisions, replay
 
 logger = logging.getLogger(__name__)
 
-_DAMAGE = (OSError, ValueError, KeyError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (*DAMAGED_ARRAYS, SyntaxError)  # the latter of a header that cannot be read
 
 
 class ReferenceCache:

@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import queue
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from numpy.typing import NDArray
 
 from base.cache_folder import cache_folder
 from base.errors import ConfigError, DataError
-from base.files import write_atomic
+from base.files import DAMAGED_ARRAYS, write_atomic
 from sign_backend.clip import NUM_KEYPOINTS, Keypoints
 from sign_backend.keypoint_process import KeypointProcess, worker_python
 
 logger = logging.getLogger(__name__)
 POSE_MODELS = ("lite", "full", "heavy")  # MediaPipe's model_complexity 0, 1, 2
 _IMAGES = (".jpg", ".jpeg", ".png")
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class MediaPipeSource:
@@ -219,7 +217,7 @@ def _read(place: Path) -> Keypoints | None:
         with np.load(place) as file:
             size = int(file["height"]), int(file["width"])
             return Keypoints(file["points"], *size, _announced(int(file["announced"])))
-    except _DAMAGE as error:
+    except DAMAGED_ARRAYS as error:
         logger.warning("%s is damaged and made again: %s", place, error)
         return None
 

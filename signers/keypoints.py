@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import DataError
-from base.files import write_atomic
+from base.files import DAMAGED_ARRAYS, write_atomic
 from sign_backend.clip import PARTS, Keypoints
 from sign_backend.postprocess import LEGS
 from signers.byte_planes import from_planes, to_planes
@@ -63,7 +63,7 @@ def load_recordings(split: Split, folder: Path = DATA) -> tuple[Recording, ...]:
             )
             for number, gesture in enumerate(arrays["gestures"])
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGED_ARRAYS as error:
         raise DataError(f"{path}: {error}; 'prunegym train-generator sign' makes it") from None
 
 

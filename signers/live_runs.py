@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from base.files import write_atomic
+from base.errors import DataError
+from base.files import DAMAGED_ARRAYS, write_atomic
 from sign_backend.generator import frames_looked_at
 from sign_backend.recorded_tracking import LiveRun
 from signers.clips import Split
@@ -73,11 +74,18 @@ def save_runs(place: Path, runs: Sequence[LiveRun]) -> None:
 
 
 def runs_of(run_dir: Path, split: Split, clip: int) -> list[LiveRun]:
-    """All runs of a clip that are there."""
+    """All runs of a clip that are there.
+
+    Raises:
+        DataError: a file is damaged.
+    """
     found = []
     for place in sorted(run_dir.glob(f"{split}_{clip}_*.npz")):
-        with np.load(place) as file:
-            for number in range(len(file.files) // 2):
-                frames = file[f"kept{number}"].astype(np.int64)
-                found.append(LiveRun(frames, file[f"points{number}"].astype(np.float64)))
+        try:
+            with np.load(place) as file:
+                for number in range(len(file.files) // 2):
+                    frames = file[f"kept{number}"].astype(np.int64)
+                    found.append(LiveRun(frames, file[f"points{number}"].astype(np.float64)))
+        except DAMAGED_ARRAYS as error:
+            raise DataError(f"{place} is damaged ({error}); delete it and record anew") from None
     return found

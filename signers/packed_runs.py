@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import DataError
-from base.files import write_atomic
+from base.files import DAMAGED_ARRAYS, write_atomic
 from sign_backend.clip import PARTS
 from sign_backend.postprocess import LEGS, SCALES
 from sign_backend.recorded_tracking import LiveRun, RecordedClip, RecordedTracking
@@ -85,7 +85,7 @@ def _load(split: Split, folder: Path) -> dict[str, NDArray[Any]]:
         steps = from_planes(arrays.pop("low"), arrays.pop("high"))
         ends = np.cumsum(arrays["lengths"], dtype=np.int64)
         return {**arrays, "steps": steps, "ends": ends}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGED_ARRAYS as error:
         raise DataError(f"{path}: {error}; 'prunegym record-signers' makes it") from None
 
 

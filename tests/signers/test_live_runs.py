@@ -61,6 +61,18 @@ def test_runs_join_those_that_are_packed(tmp_path):
     assert lengths == [4, 3]
 
 
+@pytest.mark.parametrize("kept", [0, 40, 900])
+def test_damaged_files_are_named(tmp_path, kept):
+    save_runs(tmp_path / "train_2_0.npz", [live_run(2, [1, 4, 9, 20])] * 3)
+    place = pack(tmp_path, "train", tmp_path)
+    for path in (place, tmp_path / "train_2_0.npz"):
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"train_live\.npz"):
+        unpack("train", 2, tmp_path)
+    with pytest.raises(DataError, match=r"train_2_0\.npz is damaged"):
+        runs_of(tmp_path, "train", 2)
+
+
 def test_no_runs_are_not_packed(tmp_path):
     with pytest.raises(DataError, match="no live runs of train clips"):
         pack(tmp_path, "train", tmp_path)
