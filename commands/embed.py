@@ -49,6 +49,18 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--pose-model", type=str, default="full", help="of the tracker: heavy, full or lite"
     )
+    parser.add_argument(
+        "--controller",
+        type=str | None,
+        default=None,
+        help="which frames the tracker sees: schedule:all:0.5 (every 2nd), policy:RUN_FOLDER@0.3",
+    )
+    parser.add_argument(
+        "--max_frames",
+        type=int,
+        default=56,
+        help="with --controller: the longest clip; for a policy the number in its generator's name",
+    )
     parser.add_argument("--workers", type=int, default=0, help="trackers at once; 0: one a core")
     parser.add_argument("--device", type=str, default="auto", help="of the model")
     return parser
@@ -93,7 +105,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if settings.parity:
         made_by["batch_size"] = settings.batch_size
     with (
-        keypoint_source(options, model.config, ratio) as (source, tracker),
+        keypoint_source(options, model, ratio) as (source, tracker),
         ResultFolder(options.out, made_by | {"tracker": tracker}) as results,
         StopRequest("finishing the videos that are being looked at") as stop,
         progress_bar() as bar,
@@ -115,6 +127,8 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"{len(reasons)} {what}:")
             for name, reason in sorted(reasons.items()):
                 print(f"  {name}: {reason}")
+    if options.controller:
+        print("the tracker saw {} of {} frames".format(*source.frames))
     if left:
         print(f"stopped on request with {len(left)} to go; the same command goes on")
         return 130
@@ -155,7 +169,7 @@ def worker_count(asked: int) -> int:
 
 
 @contextlib.contextmanager
-def keypoint_source(options: Any, config: Any, ratio: float | None) -> Iterator[tuple[Any, str]]:
+def keypoint_source(options: Any, model: Any, ratio: float | None) -> Iterator[tuple[Any, str]]:
     """Where keypoints come from, and what to call it in the record."""
     from base.errors import ConfigError
 
@@ -167,12 +181,33 @@ def keypoint_source(options: Any, config: Any, ratio: float | None) -> Iterator[
                 "files with keypoints do not say how large the frames were; pass --aspect_ratio "
                 "with height over width (0.5625 for 16:9)"
             )
+        if options.controller:
+            raise ConfigError("--controller decides what a tracker sees; keypoints are there here")
         yield KeypointFiles(), "keypoint files"
         return
     from sign_backend.mediapipe_source import MediaPipeSource
 
-    source = MediaPipeSource(options.pose_model, sharpen_sigma=config.sharpen_sigma)
+    sharpen = model.config.sharpen_sigma
+    tracker = f"MediaPipe Holistic, {options.pose_model}"
+    source: Any
+    if options.controller:
+        from commands.controlled_keypoints import ControlledKeypoints
+
+        if sharpen is not None:
+            raise ConfigError(
+                "--controller: this checkpoint wants sharpened frames, which only a "
+                "run over all frames makes"
+            )
+        source = ControlledKeypoints(
+            lambda: MediaPipeSource(options.pose_model),
+            model,
+            options.controller,
+            at_least_one("max_frames", options.max_frames),
+        )
+        tracker += f", {source.controller.identity}"
+    else:
+        source = MediaPipeSource(options.pose_model, sharpen_sigma=sharpen)
     try:
-        yield source, f"MediaPipe Holistic, {options.pose_model}"
+        yield source, tracker
     finally:
         source.close()

@@ -54,6 +54,13 @@ class LiveTracking:
         self._keep((request.clip.content, (*kept, *new)), tracker)
         return found
 
+    def forget(self) -> None:
+        """Of clips that are done: their frames, and the trackers that saw them."""
+        for tracker in self._trackers.values():
+            tracker.close()
+        self._trackers.clear()
+        self._frames = BoundedMemory(_FRAMES_BYTES)
+
     def close(self) -> None:
         """Forget everything; end the workers."""
         self._trackers.clear()

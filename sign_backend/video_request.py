@@ -1,11 +1,13 @@
 """A user's own video as a request. T frames."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sign_backend.clip import Keypoints
 from sign_backend.mediapipe_source import MediaPipeSource, content_of
 from sign_backend.motion import motion
-from sign_backend.request import SignClip, SignRequest
+from sign_backend.request import Frames, SignClip, SignRequest
 
 
 def video_request(
@@ -24,15 +26,20 @@ def video_request(
         ResourceError: there is no environment with MediaPipe.
     """
     frames = source.read(path)
-    return SignRequest(
-        SignClip(
-            name=path.stem if path.is_file() else path.name,
-            content=f"video {content_of(path)}",
-            motion=motion(frames),
-            height=frames.shape[1],
-            width=frames.shape[2],
-            keypoints=None if live else source.extract(path),
-            frames=partial(source.read, path),
-        ),
-        seed,
+    keypoints = None if live else source.extract(path)
+    return SignRequest(video_clip(path, frames, partial(source.read, path), keypoints), seed)
+
+
+def video_clip(
+    path: Path, frames: Frames, read: Callable[[], Frames], keypoints: Keypoints | None = None
+) -> SignClip:
+    """A video whose frames [T, height, width, 3] are known; `read` gives them again."""
+    return SignClip(
+        name=path.stem if path.is_file() else path.name,
+        content=f"video {content_of(path)}",
+        motion=motion(frames),
+        height=frames.shape[1],
+        width=frames.shape[2],
+        keypoints=keypoints,
+        frames=read,
     )

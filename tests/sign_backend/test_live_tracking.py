@@ -110,3 +110,15 @@ def test_frames_of_a_whole_batch_are_read_once():
     batch = [reading(index) for index in range(12)]
     replay(make(Source()), batch, [[{"prune_ratio": 0.5}] * 4] * 12)
     assert reads == list(range(12))
+
+
+def test_what_is_forgotten_is_shown_again():
+    source = Source()
+    tracking = LiveTracking(source)
+    clip = request(0, 6)
+    points = tracking.look(clip, (), np.zeros((0, 75, 3)), [0, 1])
+    tracking.forget()
+    assert not source.opened
+    again = tracking.look(clip, (0, 1), points, [2])
+    whole = LiveTracking(Source()).look(clip, (), np.zeros((0, 75, 3)), [0, 1, 2])
+    np.testing.assert_array_equal(again, whole[2:])
