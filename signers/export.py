@@ -31,10 +31,10 @@ run' means something in `prunegym/SignEmbedding-v0`; it knows no sign language.
 Clips of 40 to 56 frames, 320x240, drawn by `signers/drawing.py` over the photograph of Eileen
 Collins (NASA, public domain) that comes with scikit-image: arms and hands that move at varying
 speed, hesitate, rest (half of the signers below the picture), and are hidden in a third of the
-clips. Signers of training, validation and test are drawn by separate lots (size, place,
-proportions, colours, habits; ten clips a signer); the portrait is the same. Keypoints are those
-of MediaPipe Holistic 0.10.21, complexity 1, on the drawn frames, shipped in `signers/data`:
-{train}, {validation} and {test} clips.
+clips. Signers of each split are drawn by separate lots (size, place, proportions, colours, habits;
+ten clips a signer); the portrait is the same. Keypoints are those of MediaPipe Holistic 0.10.21,
+complexity 1, on the drawn frames, shipped in `signers/data`: {clips}. The model was trained on
+`generator`; `train` is what policies are trained on.
 
 ## Measured
 {table}
@@ -73,13 +73,10 @@ def measure(recipe: SignerRecipe, history: str = "") -> Report:
         for split in SPLITS
     ]
     report = Report(hashlib.sha256(weights.read_bytes()).hexdigest()[:16], tuple(gates))
-    train, validation, test = config.clips
     text = _CARD.format(
         **{name: getattr(config, name) for name in ("layers", "heads", "width")},
         megabytes=weights.stat().st_size / 1e6,
-        train=train,
-        validation=validation,
-        test=test,
+        clips=", ".join(f"{count} clips of `{split}`" for split, count in config.clips.items()),
         table=report.table(),
         history=history,
         settings=json.dumps(asdict(config), indent=1),

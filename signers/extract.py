@@ -5,7 +5,7 @@ there.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +14,23 @@ from base.files import write_atomic
 from sign_backend.clip import Keypoints
 from sign_backend.mediapipe_source import MediaPipeSource
 from sign_backend.motion import motion
-from signers.clips import SPLITS, Split, make_clip
+from signers.clips import Split, make_clip
 from signers.drawing import HEIGHT, WIDTH, frames
 from signers.keypoints import Recording, save_recordings
 
 logger = logging.getLogger(__name__)
 
 
-def extract(counts: Sequence[int], run_dir: Path, out: Path) -> None:
+def extract(counts: Mapping[Split, int], run_dir: Path, out: Path) -> None:
     """Write the keypoints of all clips.
 
     Args:
-        counts: how many clips of train, validation and test.
+        counts: how many clips of each split.
         run_dir: one file a clip.
         out: one file a split.
     """
     source = MediaPipeSource()
-    for split, count in zip(SPLITS, counts, strict=True):
+    for split, count in counts.items():
         recordings = [_recording(source, split, number, run_dir) for number in range(count)]
         path = save_recordings(split, recordings, out)
         logger.info("%s: %d clips, %.2f MB", path, count, path.stat().st_size / 1e6)

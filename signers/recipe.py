@@ -37,7 +37,7 @@ class SignerRecipeConfig:
         run_dir: restart file and log, and one file a clip.
         data_dir: keypoints of the clips, one file a split.
         out_dir: the folder of the finished model.
-        clips: how many of training, validation and test.
+        clips: how many of each split; the model learns from `generator`.
         width, heads, layers: of the PoseFormer.
         dropout: of its frame embedding.
         label_smoothing: of the cross entropy.
@@ -47,13 +47,15 @@ class SignerRecipeConfig:
     run_dir: str = "runs/signers"
     data_dir: str = str(DATA)
     out_dir: str = "sign_backend/pretrained/signers"
-    clips: tuple[int, int, int] = (300, 60, 200)
+    clips: dict[Split, int] = field(
+        default_factory=lambda: {"generator": 900, "train": 300, "validation": 60, "test": 200}
+    )
     width: int = 64
     heads: int = 4
     layers: int = 2
     dropout: float = 0.2
     label_smoothing: float = 0.1
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(900, 16, 1.5e-3, warmup=50))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(2400, 16, 1.5e-3, warmup=50))
 
     def model(self) -> SignConfig:
         """The settings of the PoseFormer."""
@@ -97,7 +99,7 @@ class SignerRecipe:
         config = self.config
         torch.manual_seed(config.loop.seed)
         model = initialised(PoseFormer(config.model())).train()
-        clips = load_recordings("train", self.data_dir)
+        clips = load_recordings("generator", self.data_dir)
         criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
 
         def loss_of(step: int, lot: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
