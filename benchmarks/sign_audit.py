@@ -27,7 +27,7 @@ from sign_backend.generator import SignGenerator, Tracking
 from sign_backend.request import SignRequest
 
 RUN_DIR = Path("runs/sign_audit")
-LIVE_WEIGHTS = [0.004, 0.02, 0.05, 0.08, 0.12, 0.2, 0.3, 0.45]
+LIVE_WEIGHTS = [0.004, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45]
 
 
 class Remembered:
@@ -69,7 +69,7 @@ def audit(
         policies: folders, one a training seed.
         prompts: the clips.
         weights: of compute, at which policies are asked.
-        run_dir: one file a clip.
+        run_dir: a folder for each model, in it one file a clip.
         part: of the clips, from 0.
         parts: how many processes share them.
     """
@@ -80,7 +80,7 @@ def audit(
     groups = controllers_of(policies, weights, generator, requests[0])
     controllers = {c.identity: c for group in groups.values() for c in group.values()}
     for number, request in enumerate(requests, 1):
-        _audit_clip(generator, request, controllers, _place(run_dir, request))
+        _audit_clip(generator, request, controllers, _place(run_dir, generator, request))
         remembered.forget()
         Console().print(f"{number} of {len(requests)} clips")
 
@@ -102,6 +102,7 @@ def _audit_clip(
 def read_front(
     name: str,
     controllers: Mapping[str, Controller],
+    generator: SignGenerator,
     requests: Sequence[SignRequest],
     run_dir: Path = RUN_DIR,
 ) -> Front:
@@ -111,7 +112,7 @@ def read_front(
         DataError: a clip was not measured.
         KeyError: with one of them.
     """
-    files = [read_json(_place(run_dir, request)) for request in requests]
+    files = [read_json(_place(run_dir, generator, request)) for request in requests]
     table = {
         figure: np.array(
             [[file[c.identity][figure] for c in controllers.values()] for file in files]
@@ -122,8 +123,8 @@ def read_front(
     return Front(name, tuple(controllers), compute, table)
 
 
-def _place(run_dir: Path, request: SignRequest) -> Path:
-    return run_dir / f"{request.label.replace(' ', '_')}.json"
+def _place(run_dir: Path, generator: SignGenerator, request: SignRequest) -> Path:
+    return run_dir / generator.policy_fingerprint / f"{request.label.replace(' ', '_')}.json"
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def run(
     references = ReferenceCache(batch_size=16)
     chosen_on = measure("strides", groups["strides"], generator, training, references)
     fixed, *fronts = [
-        read_front(name, group, requests)
+        read_front(name, group, generator, requests)
         if live
         else measure_often(name, group, generator, requests, references, lots)
         for name, group in groups.items()

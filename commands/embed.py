@@ -127,7 +127,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"{len(reasons)} {what}:")
             for name, reason in sorted(reasons.items()):
                 print(f"  {name}: {reason}")
-    if options.controller:
+    if options.controller and source.frames.any():
         print("the tracker saw {} of {} frames".format(*source.frames))
     if left:
         print(f"stopped on request with {len(left)} to go; the same command goes on")
