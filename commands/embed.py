@@ -59,7 +59,7 @@ def make_parser() -> ArgumentParser:
         "--max_frames",
         type=int,
         default=56,
-        help="with --controller: the longest clip; for a policy the number in its generator's name",
+        help="with --controller: the longest clip; for a policy that of its generator's name",
     )
     parser.add_argument("--workers", type=int, default=0, help="trackers at once; 0: one a core")
     parser.add_argument("--device", type=str, default="auto", help="of the model")

@@ -1,4 +1,4 @@
-"""`prunegym embed --controller`: the tracker sees what is asked for; skipped where there is none."""
+"""`prunegym embed --controller`: the tracker sees what is asked for; skipped without MediaPipe."""
 
 import json
 from pathlib import Path
