@@ -42,7 +42,8 @@ def permitted(
         nearest = None if strict else nearest_allowed(generator, state, row, decision, menu)
         if nearest is None:
             hint = (
-                "ask action_masks(), or let it be replaced (strict_actions=False)"
+                "choose another one; in an environment action_masks() tells which, and "
+                "strict_actions=False replaces it"
                 if strict
                 else "so is everything near it: put an allowed decision into the menu"
             )

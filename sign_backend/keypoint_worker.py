@@ -259,6 +259,8 @@ def main(requests, answers):
             send(answers, {"ok": True, **header}, payload)
         except UnavailableError as error:
             send(answers, {"unavailable": str(error)})
+        except ValueError as error:  # of a video; it is raised here, in whole sentences
+            send(answers, {"error": str(error)})
         except Exception as error:
             send(answers, {"error": f"{type(error).__name__}: {error}"})
 
