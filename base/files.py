@@ -5,7 +5,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,16 @@ def write_array(path: str | Path, values: NDArray[Any]) -> Path:
     def write(target: Path) -> None:
         with open(target, "wb") as file:  # given a name, NumPy would add a suffix
             np.save(file, values)
+
+    return write_atomic(path, write)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> Path:
+    """Write arrays, by name, as one compressed `.npz`."""
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            np.savez_compressed(file, **arrays)
 
     return write_atomic(path, write)
 

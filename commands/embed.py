@@ -19,6 +19,8 @@ from sign_backend.kinds import KINDS
 
 def make_parser() -> ArgumentParser:
     """Return the options of the command."""
+    from signers.clips import MOST_FRAMES
+
     parser = ArgumentParser(prog="prunegym embed", description=__doc__)
     parser.add_argument("checkpoint", type=str, help=".ckpt, or signers: the small model")
     parser.add_argument("videos", type=str, help="folder of videos, or of folders of frames")
@@ -58,7 +60,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--max_frames",
         type=int,
-        default=56,
+        default=MOST_FRAMES,
         help="with --controller: the longest clip; for a policy that of its generator's name",
     )
     parser.add_argument("--workers", type=int, default=0, help="trackers at once; 0: one a core")

@@ -22,7 +22,7 @@ import numpy as np
 
 from base.decisions import Choice, Decision, DecisionSpace, Ratio
 from base.errors import DataError
-from base.files import write_atomic
+from base.files import write_arrays
 from base.stages import Stage
 
 FORMAT = 1
@@ -177,12 +177,7 @@ def save_table(path: str | Path, table: DecisionTable) -> Path:
         "node_features": table.features[:, :, varies],
         **{f"figure_{name}": values for name, values in table.figures.items()},
     }
-
-    def write(target: Path) -> None:
-        with open(target, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-    return write_atomic(path, write)
+    return write_arrays(path, arrays)
 
 
 def load_table(path: str | Path) -> DecisionTable:

@@ -25,7 +25,7 @@ from sign_backend.request import SignRequest
 
 
 class Tracking(Protocol):
-    """How frames are looked at: `TrackingLoss` (cached) or `LiveTracking`."""
+    """How frames are looked at: `TrackingLoss`, `RecordedTracking` or `LiveTracking`."""
 
     @property
     def fingerprint(self) -> str:

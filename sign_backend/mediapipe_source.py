@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from base.cache_folder import cache_folder
 from base.errors import ConfigError, DataError
-from base.files import DAMAGED_ARRAYS, write_atomic
+from base.files import DAMAGED_ARRAYS, write_arrays
 from sign_backend.clip import NUM_KEYPOINTS, Keypoints
 from sign_backend.keypoint_process import KeypointProcess, worker_python
 
@@ -223,14 +223,10 @@ def _read(place: Path) -> Keypoints | None:
 
 
 def _write(place: Path, keypoints: Keypoints) -> None:
-    def save(target: Path) -> None:
-        with open(target, "wb") as file:
-            np.savez_compressed(
-                file,
-                points=keypoints.points,
-                height=keypoints.height,
-                width=keypoints.width,
-                announced=keypoints.announced or 0,
-            )
-
-    write_atomic(place, save)
+    arrays = {
+        "points": keypoints.points,
+        "height": keypoints.height,
+        "width": keypoints.width,
+        "announced": keypoints.announced or 0,
+    }
+    write_arrays(place, arrays)

@@ -3,9 +3,8 @@
 A clip is a pure function of its split and number. Signers of different splits have nothing in
 common but the portrait: size, place, colours, proportions, habits are drawn anew.
 
-The PoseFormer learns from the split `generator`, policies from `train`: of clips that the
-PoseFormer knows by heart it recognises more when frames are missing than of others, and a policy
-would count on that.
+The PoseFormer learns from the split `generator`, policies from `train`: what missing frames
+do to clips that the PoseFormer was taught on need not be what they do to others.
 """
 
 import zlib

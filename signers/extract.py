@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.files import write_atomic
+from base.files import write_arrays
 from sign_backend.clip import Keypoints
 from sign_backend.mediapipe_source import MediaPipeSource
 from sign_backend.motion import motion
@@ -46,12 +46,7 @@ def _recording(source: MediaPipeSource, split: Split, number: int, run_dir: Path
             points = tracker.track(pictures)
         found = [int((~np.isnan(points[:, row, 0])).sum()) for row in (0, 33, 54)]
         logger.info("%s: %d frames, body and hands in %s", clip.name, len(points), found)
-        write_atomic(place, lambda target: _save(target, points, motion(pictures)))
+        write_arrays(place, {"points": points, "motion": motion(pictures)})
     with np.load(place) as file:
         keypoints = Keypoints(file["points"], HEIGHT, WIDTH)
         return Recording(number, clip.gesture, keypoints, file["motion"])
-
-
-def _save(target: Path, points: np.ndarray, moved: np.ndarray) -> None:
-    with open(target, "wb") as file:
-        np.savez_compressed(file, points=points, motion=moved)

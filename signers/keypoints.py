@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import DataError
-from base.files import DAMAGED_ARRAYS, write_atomic
+from base.files import DAMAGED_ARRAYS, write_arrays
 from sign_backend.clip import PARTS, Keypoints
 from sign_backend.postprocess import LEGS
 from signers.byte_planes import from_planes, to_planes
@@ -77,20 +77,15 @@ def save_recordings(split: Split, recordings: list[Recording], folder: Path = DA
     change = np.diff(steps.astype(np.int16), axis=0, prepend=np.int16(0))
     low, high = to_planes(change.reshape(len(change), -1))
     motion = np.concatenate([recording.motion for recording in recordings])
-
-    def write(target: Path) -> None:
-        with open(target, "wb") as file:
-            np.savez_compressed(
-                file,
-                low=low,
-                high=high,
-                found=found,
-                motion=np.round(motion * _MOTION_STEPS).astype(np.uint16),
-                lengths=[len(recording.motion) for recording in recordings],
-                gestures=[recording.gesture for recording in recordings],
-            )
-
-    return write_atomic(folder / f"{split}.npz", write)
+    arrays = {
+        "low": low,
+        "high": high,
+        "found": found,
+        "motion": np.round(motion * _MOTION_STEPS).astype(np.uint16),
+        "lengths": [len(recording.motion) for recording in recordings],
+        "gestures": [recording.gesture for recording in recordings],
+    }
+    return write_arrays(folder / f"{split}.npz", arrays)
 
 
 def _unpacked(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from base.errors import DataError
-from base.files import DAMAGED_ARRAYS, write_atomic
+from base.files import DAMAGED_ARRAYS, write_arrays
 from sign_backend.generator import frames_looked_at
 from sign_backend.recorded_tracking import LiveRun
 from signers.clips import Split
@@ -65,12 +65,7 @@ def save_runs(place: Path, runs: Sequence[LiveRun]) -> None:
     for number, run in enumerate(runs):
         arrays[f"kept{number}"] = run.frames.astype(np.int16)
         arrays[f"points{number}"] = run.points.astype(np.float32)
-
-    def write(target: Path) -> None:
-        with open(target, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-    write_atomic(place, write)
+    write_arrays(place, arrays)
 
 
 def runs_of(run_dir: Path, split: Split, clip: int) -> list[LiveRun]:

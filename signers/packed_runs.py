@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import DataError
-from base.files import DAMAGED_ARRAYS, write_atomic
+from base.files import DAMAGED_ARRAYS, write_arrays
 from sign_backend.clip import PARTS
 from sign_backend.postprocess import LEGS, SCALES
 from sign_backend.recorded_tracking import LiveRun, RecordedClip, RecordedTracking
@@ -58,20 +58,15 @@ def pack(run_dir: Path, split: Split, folder: Path = DATA, *, add: bool = False)
     if not clips:
         raise DataError(f"no live runs of {split} clips in {run_dir}: prunegym record-signers")
     low, high = to_planes(np.concatenate(steps))
-
-    def write(target: Path) -> None:
-        with open(target, "wb") as file:
-            np.savez_compressed(
-                file,
-                low=low,
-                high=high,
-                found=np.concatenate(found),
-                frames=np.concatenate(frames).astype(np.uint8),
-                lengths=np.array(lengths, np.uint8),
-                clips=np.array(clips, np.uint16),
-            )
-
-    path = write_atomic(folder / f"{split}_live.npz", write)
+    arrays = {
+        "low": low,
+        "high": high,
+        "found": np.concatenate(found),
+        "frames": np.concatenate(frames).astype(np.uint8),
+        "lengths": np.array(lengths, np.uint8),
+        "clips": np.array(clips, np.uint16),
+    }
+    path = write_arrays(folder / f"{split}_live.npz", arrays)
     _load.cache_clear()
     return path
 
