@@ -1,17 +1,18 @@
 """`prunegym record-signers`: live runs of the drawn signers, for `--generator sign:recorded`.
 
 The tracker (`make setup-sign`) is shown some frames of each clip, and what it finds is written to
-RUN_DIR, one file a clip and round: by lot, which takes hours, or with --policy those that a policy
-asks for, at weights by lot, so that its own way of looking is among the runs when it is trained
-again. What is there is not made again. With
---pack nothing is recorded: what RUN_DIR has takes the place of the runs that come with the package,
-or joins them (--add).
+RUN_DIR, one file a clip and round: by lot, which takes hours; with --strides those of fixed
+strides; with --policy those that a policy asks for, at weights by lot, so that its own way of looking
+is among the runs when it is trained again. What is there is not made again. With --pack nothing is
+recorded: what RUN_DIR has takes the place of the runs that come with the package, or joins them
+(--add).
 """
 
 import argparse
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from sign_backend.recorded_tracking import LiveRun
 from sign_backend.request import SignRequest
 from signers.clips import Split, make_clip
 from signers.drawing import frames
-from signers.live_runs import frames_by_lot, save_runs
+from signers.live_runs import frames_by_lot, frames_of_strides, save_runs
 from signers.packed_runs import pack
 from signers.requests import LATER_STARTS, num_recordings, read_request
 
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=_SPLITS)
     parser.add_argument("--rounds", type=int, default=2, help="files of eight runs a clip")
     parser.add_argument("--policy", help="runs of this policy instead: a run folder, or signers")
+    parser.add_argument("--strides", action="store_true", help="runs of fixed strides instead")
     parser.add_argument(
         "--pack", action="store_true", help="put the runs of RUN_DIR into the package"
     )
@@ -76,25 +78,34 @@ def main(args: Sequence[str] | None = None) -> int:
             logger.info("%s", pack(options.run_dir, split, add=options.add))
     elif options.policy:
         _record_policy(options.run_dir, options.policy, clips)
+    elif options.strides:
+        _record(options.run_dir, "strides", clips, lambda split, _, n: frames_of_strides(split, n))
     else:
-        _record_by_lot(options.run_dir, options.rounds, clips)
+        for number in range(options.rounds):
+            by_lot = partial(frames_by_lot, number=number)
+            _record(options.run_dir, str(number), clips, by_lot)
     return 0
 
 
-def _record_by_lot(run_dir: Path, rounds: int, clips: Sequence[tuple[Split, int]]) -> None:
+def _record(
+    run_dir: Path,
+    name: str,
+    clips: Sequence[tuple[Split, int]],
+    frames_of: Callable[[Split, int, int], list[list[int]]],
+) -> None:
+    """A file of this name for each clip; `frames_of(split, clip, length)` is what runs look at."""
     source = MediaPipeSource()
-    for number in range(rounds):
-        for split, clip in clips:
-            place = run_dir / f"{split}_{clip}_{number}.npz"
-            if place.exists():
-                continue
-            pictures, runs = frames(make_clip(split, clip)), []
-            for looked in frames_by_lot(split, clip, number, len(pictures)):
-                with source.tracker() as tracker:
-                    points = tracker.track(pictures[looked])
-                runs.append(LiveRun(np.array(looked), points))
-            save_runs(place, runs)
-            logger.info("%s", place)
+    for split, clip in clips:
+        place = run_dir / f"{split}_{clip}_{name}.npz"
+        if place.exists():
+            continue
+        pictures, runs = frames(make_clip(split, clip)), []
+        for looked in frames_of(split, clip, len(pictures)):
+            with source.tracker() as tracker:
+                points = tracker.track(pictures[looked])
+            runs.append(LiveRun(np.array(looked), points))
+        save_runs(place, runs)
+        logger.info("%s", place)
     source.close()
 
 

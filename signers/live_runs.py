@@ -2,8 +2,8 @@
 
 `prunegym record-signers` makes them and packs them (`signers/packed_runs.py`), `sign:recorded`
 replays them (`sign_backend/recorded_tracking.py`). A file has runs of one clip:
-`SPLIT_CLIP_ROUND.npz` those with frames by lot (`frames_by_lot`), `SPLIT_CLIP_POLICY.npz` those of
-a policy.
+`SPLIT_CLIP_ROUND.npz` those with frames by lot (`frames_by_lot`), `SPLIT_CLIP_strides.npz` those of
+fixed strides (`frames_of_strides`), `SPLIT_CLIP_POLICY.npz` those of a policy.
 """
 
 import zlib
@@ -20,13 +20,14 @@ from signers.clips import Split
 from signers.requests import LATER_STARTS
 
 WINDOW = 8
+STRIDE_STARTS = 2
 _RATIOS = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
 # of a Dirichlet distribution: small, so that a run has few ratios, and more often looks little
 _UNLIKE = 0.35 * np.array([1, 1, 1, 1, 1.3, 1.3, 1.5])
 
 
 def frames_by_lot(
-    split: Split, clip: int, number: int, length: int, runs: int = 8
+    split: Split, clip: int, length: int, number: int = 0, runs: int = 8
 ) -> list[list[int]]:
     """The frames of each run of a file.
 
@@ -37,8 +38,8 @@ def frames_by_lot(
     Args:
         split: of the clip.
         clip: its number.
-        number: of the round.
         length: frames of the clip.
+        number: of the round.
         runs: how many.
     """
     lots = np.random.default_rng((clip, number, zlib.crc32(split.encode())))
@@ -57,6 +58,28 @@ def frames_by_lot(
             looked += frames_looked_at(slice(first, min(first + WINDOW, length)), ratio)
         found.append(looked)
     return found
+
+
+def frames_of_strides(split: Split, length: int) -> list[list[int]]:
+    """The frames of each run of a file of strides: one ratio in all windows.
+
+    Returns are relative to strides, so these are not left to be put together from other runs.
+    Runs of training clips begin at the first frame and at the second.
+
+    Args:
+        split: of the clip.
+        length: frames of the clip.
+    """
+    return [
+        [
+            frame
+            for first in range(start, length, WINDOW)
+            for frame in frames_looked_at(slice(first, min(first + WINDOW, length)), ratio)
+        ]
+        for ratio in _RATIOS
+        if 0 < ratio < 1
+        for start in range(STRIDE_STARTS if split == "train" else 1)
+    ]
 
 
 def save_runs(place: Path, runs: Sequence[LiveRun]) -> None:

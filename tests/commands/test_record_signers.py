@@ -7,7 +7,8 @@ import commands.record_signers as command
 from base.errors import ConfigError, DataError
 from commands import wiring
 from sign_backend.live_tracking import LiveTracking
-from signers.live_runs import frames_by_lot, runs_of
+from signers.keypoints import load_recordings
+from signers.live_runs import frames_by_lot, frames_of_strides, runs_of
 
 
 class CountingTracker:
@@ -51,12 +52,21 @@ def test_frames_by_lot_are_shown_and_nothing_is_made_twice(tmp_path):
     runs = runs_of(tmp_path, "train", 1)
     length = 1 + max(run.frames.max() for run in runs)
     assert len(runs) == 8 and length > 30
-    for run, looked in zip(runs, frames_by_lot("train", 1, 0, int(length)), strict=True):
+    for run, looked in zip(runs, frames_by_lot("train", 1, int(length)), strict=True):
         assert run.frames[0] == looked[0]
         np.testing.assert_allclose(run.points[:, 0, 0], np.arange(1, len(run.frames) + 1) / 100)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     command.main([str(tmp_path), "--rounds", "1", "--part", "1", "--parts", "2"])
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_frames_of_strides(tmp_path):
+    options = ["--strides", "--splits", "validation", "--part", "1", "--parts", "2"]
+    assert command.main([str(tmp_path), *options]) == 0
+    runs = runs_of(tmp_path, "validation", 1)
+    length = len(load_recordings("validation")[1].motion)
+    looked = [run.frames.tolist() for run in runs]
+    assert looked == frames_of_strides("validation", length)
 
 
 def test_frames_of_a_policy(tmp_path, monkeypatch):

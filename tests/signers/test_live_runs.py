@@ -3,20 +3,28 @@ import pytest
 
 from base.errors import DataError
 from sign_backend.recorded_tracking import LiveRun
-from signers.live_runs import WINDOW, frames_by_lot, runs_of, save_runs
+from signers.live_runs import WINDOW, frames_by_lot, frames_of_strides, runs_of, save_runs
 from signers.packed_runs import load_tracking, pack, unpack
 from signers.requests import read_request
 
 
 def test_frames_are_drawn_within_windows_and_the_first_one_is_looked_at():
-    drawn = [frames for clip in range(40) for frames in frames_by_lot("train", clip, 0, 45)]
-    assert drawn == [frames for clip in range(40) for frames in frames_by_lot("train", clip, 0, 45)]
+    drawn = [frames for clip in range(40) for frames in frames_by_lot("train", clip, 45)]
+    assert drawn == [frames for clip in range(40) for frames in frames_by_lot("train", clip, 45)]
     starts = {frames[0] for frames in drawn}
     assert starts == set(range(WINDOW))
     shares = [len(frames) / (45 - frames[0]) for frames in drawn]
     assert min(shares) < 0.2 and max(shares) > 0.8
     assert all(frames == sorted(set(frames)) and frames[-1] < 45 for frames in drawn)
-    assert all(frames[0] == 0 for frames in frames_by_lot("validation", 3, 0, 45))
+    assert all(frames[0] == 0 for frames in frames_by_lot("validation", 3, 45))
+
+
+def test_strides_look_at_what_their_schedules_look_at():
+    runs = frames_of_strides("train", 48)
+    assert runs[2] == list(range(0, 48, 2))
+    assert [run[0] for run in runs] == 5 * [0, 1]
+    assert [len(run) / 48 for run in runs[::2]] == [0.75, 0.5, 0.375, 0.25, 0.125]
+    assert runs[::2] == frames_of_strides("validation", 48)
 
 
 def live_run(clip, looked):
