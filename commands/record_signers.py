@@ -2,10 +2,10 @@
 
 The tracker (`make setup-sign`) is shown some frames of each clip, and what it finds is written to
 RUN_DIR, one file a clip and round: by lot, which takes hours; with --strides those of fixed
-strides; with --policy those that a policy asks for, at weights by lot, so that its own way of looking
-is among the runs when it is trained again. What is there is not made again. With --pack nothing is
-recorded: what RUN_DIR has takes the place of the runs that come with the package, or joins them
-(--add).
+strides; with --policy those that a policy asks for, at weights by lot, so that its own way of
+looking is among the runs when it is trained again. What is there is not made again. With --pack
+nothing is recorded: what RUN_DIR has takes the place of the runs that come with the package, or
+joins them (--add).
 """
 
 import argparse
