@@ -16,7 +16,7 @@ from agents.controllers import Controller, Situation
 from agents.latency import synchronize
 from base.errors import ConfigError
 from envs.episode import Episode
-from envs.generator import Generator
+from envs.generator import Generator, feature_cost
 from envs.latent_observation import observation_of
 from envs.observation import Observation
 from envs.replacement import permitted
@@ -85,7 +85,7 @@ def _run_batch(
     start = time.perf_counter()
     encoder = observation_of(generator, controller.obs_mode)
     episodes = [_new_episode(generator, request) for request in requests]
-    asked = np.zeros(len(requests))  # [B] how often the controller was asked
+    paid = np.zeros(len(requests))  # [B] FLOPs of the controller, and of what it looked at
     state = generator.begin(requests)
     while not state.done.all():
         controlled = ~state.done & (state.stage >= controller.first_controlled_stage)
@@ -97,10 +97,10 @@ def _run_batch(
             first = np.flatnonzero(part.stage == controller.first_controlled_stage).tolist()
             if first:
                 encoder.start(generator.fork(part, first), [asking[row] for row in first])
-            chosen = _decide(generator, controller, encoder, part, asking)
+            chosen, observed = _decide(generator, controller, encoder, part, asking)
             for row, decision in zip(rows, chosen, strict=True):
                 decisions[row] = decision
-            asked[rows] += 1
+            paid[rows] += observed + controller.flops_per_decision
         costs = generator.cost(state, decisions)
         for row in np.flatnonzero(~state.done).tolist():
             episodes[row].record(decisions[row], float(costs[row]))
@@ -115,14 +115,12 @@ def _run_batch(
             stage_names=tuple(stage.name for stage in episode.stages),
             decisions=tuple(episode.decisions),
             stage_costs_flops=tuple(episode.costs_flops),
-            cost_flops=episode.fixed_cost_flops
-            + sum(episode.costs_flops)
-            + float(times) * controller.flops_per_decision,
+            cost_flops=episode.fixed_cost_flops + sum(episode.costs_flops) + float(own),
             full_cost_flops=episode.full_cost_flops,
             latency_ms=latency_ms,
             batch_size=len(requests),
         )
-        for episode, output, times in zip(episodes, outputs, asked, strict=True)
+        for episode, output, own in zip(episodes, outputs, paid, strict=True)
     ]
 
 
@@ -138,16 +136,25 @@ def _decide(
     encoder: Observation,
     state: Any,
     episodes: Sequence[Episode],
-) -> list[dict[str, Any]]:
-    """One complete decision for each row of `state`, none of which is done."""
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """A complete decision for each row of `state`, none of which is done.
+
+    And [B] what it cost to observe them; nothing for controllers that did not ask.
+    """
     menu = generator.decision_space.menu
+    observed = np.zeros(len(episodes))
+
+    def observe() -> np.ndarray:
+        observed[:] = feature_cost(generator, state)
+        return encoder.build(state, episodes)
+
     situation = Situation(
         requests=tuple(episode.request for episode in episodes),
         stage_names=tuple(tuple(stage.name for stage in e.stages) for e in episodes),
         stage=state.stage,
         menu=menu,
         allowed=partial(generator.allowed, state, menu),
-        observe=partial(encoder.build, state, episodes),
+        observe=observe,
         state=state,
         generator=generator,
     )
@@ -156,4 +163,4 @@ def _decide(
     permitted_decisions, _ = permitted(
         generator, state, decisions, replacements or (), strict=replacements is None
     )
-    return permitted_decisions
+    return permitted_decisions, observed

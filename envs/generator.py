@@ -135,3 +135,14 @@ def policy_fingerprint(generator: Generator) -> str:
     serves under all of them; figures are never mixed.
     """
     return str(getattr(generator, "policy_fingerprint", generator.fingerprint))
+
+
+def feature_cost(generator: Generator, state: Any) -> np.ndarray:
+    """[B] FLOPs of what `features` computes for its own sake: `feature_cost` of the generator.
+
+    Paid by controllers that observe, each time. Generators without it have features that cost
+    nothing worth mentioning, or are part of `fixed_cost`.
+    """
+    if not hasattr(generator, "feature_cost"):
+        return np.zeros(len(state.requests))
+    return np.asarray(generator.feature_cost(state), np.float64)

@@ -41,6 +41,7 @@ def prepare(
     aspect: Aspect = "checkpoint",
     parity: bool = False,
     name: str = "clip",
+    warn: bool = True,
 ) -> NDArray[np.float32]:
     """Turn what was found in a clip into the input of a model.
 
@@ -52,6 +53,7 @@ def prepare(
             video), `video` that of this video, or a number.
         parity: leave frames in which the model will divide by zero, as the original does.
         name: of the clip, for messages.
+        warn: log which frames count as not found because joints coincide in them.
 
     Returns:
         [T, 75, 3] keypoints, or [T, F] features for a model of v0.3.
@@ -65,7 +67,7 @@ def prepare(
         return flatten(clean(fill_zeros(impute(points))), config.mediapipe_2d)
     if not parity:
         points, dropped = drop_coinciding(points)
-        for part, frames in dropped.items():
+        for part, frames in dropped.items() if warn else ():
             logger.warning(
                 "%s, %s: joints coincide in %d frames; taken as not found", name, part, frames
             )
@@ -96,10 +98,10 @@ def embed(
     check_kind(kind)
     check_language(model.config, language)
     if not reference_padding:
-        return [_embed_batch(model, [clip], kind, language, None)[0] for clip in clips]
+        return [embed_batch(model, [clip], kind, language)[0][0] for clip in clips]
     # A v0.3 model is told the lengths by the original, too; the others see them by themselves.
     lengths = torch.tensor([len(clip) for clip in clips]) if model.config.takes_features else None
-    return _embed_batch(model, clips, kind, language, lengths)
+    return embed_batch(model, clips, kind, language, lengths)[0]
 
 
 def pad(clips: Sequence[NDArray[np.float32]]) -> Tensor:
@@ -116,13 +118,20 @@ def check_language(config: SignConfig, language: int) -> None:
 
 
 @torch.inference_mode()
-def _embed_batch(
+def embed_batch(
     model: SignModel,
     clips: Sequence[NDArray[np.float32]],
     kind: str,
-    language: int,
-    lengths: Tensor | None,
-) -> list[Embedding]:
+    language: int = 0,
+    lengths: Tensor | None = None,
+) -> tuple[list[Embedding], NDArray[np.float32]]:
+    """Run clips through a model side by side, the shorter ones padded.
+
+    Arguments as for `embed`, and `lengths` as for the model's `forward`.
+
+    Returns:
+        their embeddings, and [B, C] raw scores.
+    """
     device = next(model.parameters()).device
     inputs = pad(clips).to(device)
     _warn_if_long(model.config, len(inputs), len(clips))
@@ -133,14 +142,15 @@ def _embed_batch(
     finally:
         if kind not in SCORES:
             model.reset_inference_hook(kind)
+    raw = scores.float().cpu().numpy()
     if kind in SCORES:
-        return list((scores.softmax(dim=1) if kind == "softmax" else scores).float().cpu().numpy())
+        return list(scores.float().softmax(dim=1).cpu().numpy() if kind == "softmax" else raw), raw
     rows = hooked[0] if model.batch_first else hooked[0].transpose(0, 1)  # [B, T or 1 + T, D]
     values = rows.float().cpu().numpy()
     if kind == "CLS":
-        return list(values[:, 0])
+        return list(values[:, 0]), raw
     first = 0 if kind == "spatial" else 1
-    return [row[first : first + len(clip)] for row, clip in zip(values, clips, strict=True)]
+    return [row[first : first + len(clip)] for row, clip in zip(values, clips, strict=True)], raw
 
 
 def ratio_of(config: SignConfig, language: int, aspect: Aspect) -> float | None:

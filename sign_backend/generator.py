@@ -17,11 +17,14 @@ from base.stages import Stage
 from sign_backend.checkpoint import SignModel
 from sign_backend.clip import NUM_KEYPOINTS, Keypoints
 from sign_backend.cost import poseformer_flops
+from sign_backend.doubt import DOUBTS, doubts, doubts_flops
 from sign_backend.embed import embed, prepare
 from sign_backend.features import FEATURES, features
 from sign_backend.keypoint_cost import KeypointCost
 from sign_backend.kinds import check_kind
 from sign_backend.request import SignRequest
+
+_DOUBT_WINDOWS = 8  # a bound for long clips: what they cost does not grow with the length
 
 
 class Tracking(Protocol):
@@ -100,7 +103,7 @@ class SignGenerator:
     """
 
     output_kind = "embedding"
-    feature_names: tuple[str, ...] = FEATURES
+    feature_names: tuple[str, ...] = (*FEATURES, *DOUBTS)
     decision_space = DecisionSpace(
         fields={"prune_ratio": Ratio()},
         menu=tuple({"prune_ratio": ratio} for ratio in (0.0, 0.5, 0.75, 0.875, SKIP)),
@@ -227,7 +230,9 @@ class SignGenerator:
         return SignState(tuple(row for state in states for row in state.rows))
 
     def features(self, state: SignState) -> NDArray[np.float32]:
-        """[B, F] float32; columns in `sign_backend/features.py`."""
+        """[B, F] float32; columns in `sign_backend/features.py` and `sign_backend/doubt.py`."""
+        if not state.rows:
+            return np.zeros((0, len(self.feature_names)), np.float32)
         columns = [
             features(
                 row.request.clip.motion,
@@ -238,14 +243,31 @@ class SignGenerator:
             )
             for row in state.rows
         ]
-        return np.stack(columns) if columns else np.zeros((0, len(FEATURES)), np.float32)
+        spans = [self._seen(row) for row in state.rows]
+        seen = [self.keypoints(row, span) for row, span in zip(state.rows, spans, strict=True)]
+        looks = [
+            np.array([frame - span.start for frame in row.kept if frame >= span.start], np.int64)
+            for row, span in zip(state.rows, spans, strict=True)
+        ]
+        doubt = doubts(self.model, self.kind, seen, looks)
+        return np.concatenate([np.stack(columns), doubt], axis=1)
 
-    def keypoints(self, row: Row) -> Keypoints:
-        """What was found, NaN where nobody looked."""
+    def feature_cost(self, state: SignState) -> NDArray[np.float64]:
+        """[B] FLOPs of looking at the features: two passes of the model over what was seen."""
+        spans = [self._seen(row) for row in state.rows]
+        return np.array([doubts_flops(self.model.config, s.stop - s.start) for s in spans])
+
+    def _seen(self, row: Row) -> slice:
+        """The frames that the doubts of the model are about."""
+        end = self._window(row.request, row.stage).start
+        return slice(max(end - _DOUBT_WINDOWS * self.window, 0), end)
+
+    def keypoints(self, row: Row, frames: slice | None = None) -> Keypoints:
+        """What was found in these frames (by default all), NaN where nobody looked."""
         clip = row.request.clip
         points = np.full((clip.num_frames, NUM_KEYPOINTS, 3), np.nan)
         points[list(row.kept)] = row.points
-        return Keypoints(points, clip.height, clip.width)
+        return Keypoints(points[frames or slice(None)], clip.height, clip.width)
 
     def preview(self, state: SignState, rows: Sequence[int] | None = None) -> list[Any]:
         """The embeddings of these rows from what was found so far.

@@ -8,7 +8,6 @@ from base.errors import ConfigError, DataError, GenerationError
 from envs.replay import replay
 from sign_backend.cost import poseformer_flops
 from sign_backend.embed import embed, prepare
-from sign_backend.features import FEATURES
 from sign_backend.generator import SignGenerator
 from sign_backend.keypoint_cost import KeypointCost
 from sign_backend.request import SignClip, SignRequest
@@ -112,7 +111,7 @@ def test_hands_are_lost_after_gaps_only_and_luck_belongs_to_the_seed():
 def test_features_tell_motion_to_come_and_age_of_the_last_look(generator):
     request = REQUESTS[0]
     state = generator.advance(generator.begin([request]), [{"prune_ratio": 0.875}])
-    row = dict(zip(FEATURES, generator.features(state)[0], strict=True))
+    row = dict(zip(generator.feature_names, generator.features(state)[0], strict=True))
     assert row["motion_mean"] == pytest.approx(50 * request.clip.motion[8:16, 0].mean(), rel=1e-5)
     mean, peak = request.clip.motion.T
     for quarter in range(4):
