@@ -26,7 +26,7 @@ STRIDES = {  # looked at: of a window of eight
     "every 8th": "schedule:all:0.875",
 }
 WEIGHTS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
-FIGURES = ("cosine", "recognised")
+FIGURES = ("cosine", "recognised", "probability")
 
 
 def controllers_of(
@@ -52,14 +52,17 @@ def measure(
     requests: Sequence[Any],
     cache: ReferenceCache,
 ) -> Front:
-    """A point for each controller, with `cosine` and `recognised`."""
-    compute, figures = [], {"cosine": [], "recognised": []}  # type: ignore[var-annotated]
+    """A point for each controller, with the figures of `FIGURES`."""
+    compute: list[np.ndarray] = []
+    figures: dict[str, list[np.ndarray]] = {figure: [] for figure in FIGURES}
     for controller in controllers.values():
         found = evaluate_controller(generator, controller, requests, cache, preference=0.5)
         compute.append(1 - found.columns["saved"])
         figures["cosine"].append(found.columns["cosine"])
         outputs = [each.output for each in found.results]
-        figures["recognised"].append(recognised(generator, outputs, requests))
+        right, probability = gestures(generator, outputs, requests)
+        figures["recognised"].append(right)
+        figures["probability"].append(probability)
     columns = {figure: np.stack(values, axis=1) for figure, values in figures.items()}
     return Front(name, tuple(controllers), np.stack(compute, axis=1), columns)
 
@@ -83,12 +86,13 @@ def measure_often(
     return Front(name, front.labels, mean(front.compute), figures)
 
 
-def recognised(
+def gestures(
     generator: SignGenerator, outputs: Sequence[np.ndarray], requests: Sequence[Any]
-) -> np.ndarray:
-    """[N] 1 where the gesture has the highest score, from CLS embeddings [D]."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """From CLS embeddings [D]: [N] 1 where the gesture has the highest score; its probability."""
     model = generator.model
     summary = torch.from_numpy(np.stack(outputs))
-    scores = model.head(model.norm(summary)).numpy()  # type: ignore[operator, union-attr]
+    scores = model.head(model.norm(summary)).softmax(1).numpy()  # type: ignore[operator, union-attr]
     labels = np.array([gesture_of(request) for request in requests])
-    return (scores.argmax(1) == labels).astype(np.float64)
+    probability = scores[np.arange(len(labels)), labels].astype(np.float64)
+    return (scores.argmax(1) == labels).astype(np.float64), probability

@@ -6,10 +6,11 @@ again with `--live N`: the tracker itself on the first N, after `python -m bench
 Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`. Settings are chosen with
 `--prompts signer:validation:60 --name sign_skipping_validation`.
 
-Figures: cosine of the CLS embedding to the run that looked at every frame, and the share of clips
-whose gesture is recognised. The rival at equal cost is the best random mix of fixed strides, chosen
-by the cosine on training clips; what is said of the policies is the mean over trainings, with 95 %
-intervals that draw clips and trainings anew (`eval.front_summary`).
+Figures: cosine of the CLS embedding to the run that looked at every frame, the share of clips whose
+gesture is recognised, and the probability that the model gives to the right one. The rival at equal
+cost is the best random mix of fixed strides, chosen by the cosine on training clips; what is said
+of the policies is the mean over trainings, with 95 % intervals that draw clips and trainings anew
+(`eval.front_summary`).
 """
 
 from collections.abc import Mapping, Sequence
