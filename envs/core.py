@@ -188,10 +188,13 @@ class PruningCore:
         self.state = state
         return Step(rewards, state.done.copy(), infos)
 
-    def observe(self) -> np.ndarray:
-        """[B, O] float32 observations of all rows, new memory at each call."""
+    def observe(self, rows: Sequence[int] | None = None) -> np.ndarray:
+        """[B, O] float32 observations of these rows (default all), new memory at each call."""
         self._check_started()
-        return self.observation.build(self.state, self.episodes)
+        if rows is None or len(rows) == self.num_rows:
+            return self.observation.build(self.state, self.episodes)
+        state = self.generator.fork(self.state, rows)
+        return self.observation.build(state, [self.episodes[row] for row in rows])
 
     def action_masks(self) -> np.ndarray:
         """[B, n] bool: which decisions of the menu each row may take now.

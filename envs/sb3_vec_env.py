@@ -74,7 +74,8 @@ class PruningVecEnv(VecEnv):
         if ended:
             for row, info in zip(ended, self.core.start(ended), strict=True):
                 self.reset_infos[row] = info
-            observations = self.core.observe()
+            observations = observations.copy()  # infos hold rows of the last ones
+            observations[ended] = self.core.observe(ended)
         return observations, rewards.astype(np.float32), dones, infos
 
     def action_masks(self) -> np.ndarray:

@@ -79,7 +79,8 @@ class PruningVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             fresh = self.core.start(ended)
             for row, final, info in zip(ended, finals, fresh, strict=True):
                 infos[row] = {**final, **info}
-            observations = self.core.observe()
+            observations = observations.copy()  # infos hold rows of the last ones
+            observations[ended] = self.core.observe(ended)
         truncated = np.zeros(self.num_envs, bool)
         return observations, rewards, terminated, truncated, self._together(enumerate(infos))
 

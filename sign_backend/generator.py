@@ -246,20 +246,22 @@ class SignGenerator:
         spans = [self._seen(row) for row in state.rows]
         seen = [self.keypoints(row, span) for row, span in zip(state.rows, spans, strict=True)]
         looks = [
-            np.array([frame - span.start for frame in row.kept if frame >= span.start], np.int64)
+            np.array(
+                [frame - span.start for frame in row.kept if span.start <= frame < span.stop], int
+            )
             for row, span in zip(state.rows, spans, strict=True)
         ]
         doubt = doubts(self.model, self.kind, seen, looks)
         return np.concatenate([np.stack(columns), doubt], axis=1)
 
     def feature_cost(self, state: SignState) -> NDArray[np.float64]:
-        """[B] FLOPs of looking at the features: two passes of the model over what was seen."""
+        """[B] FLOPs of looking at the features: two passes of the model over the last windows."""
         spans = [self._seen(row) for row in state.rows]
         return np.array([doubts_flops(self.model.config, s.stop - s.start) for s in spans])
 
     def _seen(self, row: Row) -> slice:
-        """The frames that the doubts of the model are about."""
-        end = self._window(row.request, row.stage).start
+        """The frames that the doubts of the model are about; none of a row that is done."""
+        end = self._window(row.request, row.stage).start if row.stage < row.num_stages else 0
         return slice(max(end - _DOUBT_WINDOWS * self.window, 0), end)
 
     def keypoints(self, row: Row, frames: slice | None = None) -> Keypoints:
