@@ -9,8 +9,8 @@ Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`. Sett
 Figures: cosine of the CLS embedding to the run that looked at every frame, the share of clips whose
 gesture is recognised, and the probability that the model gives to the right one. The rival at equal
 cost is the best random mix of fixed strides, chosen by the cosine on training clips; what is said
-of the policies is the mean over trainings, with 95 % intervals that draw clips and trainings anew
-(`eval.front_summary`).
+of the policies is the mean over trainings, with 95 % intervals that draw signers (ten clips each)
+and trainings anew (`eval.front_summary`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +31,7 @@ from commands.wiring import load_generator, load_prompts, make_requests
 from envs.references import ReferenceCache
 from eval.front import Front, at_budgets, best_mix, interval, oracle, resample_weights
 from eval.front_summary import over_trainings, summarise_front
+from signers.clips import CLIPS_PER_SIGNER
 
 BUDGETS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 
@@ -55,7 +56,7 @@ def run(
         live: with the tracker itself, on the first so many clips, as `benchmarks.sign_audit` has
             measured them; added to the figures of the cached backend.
         lots: cached keypoints are drawn so many times for each clip, and figures averaged.
-        resamples: of clips and trainings, for intervals.
+        resamples: of signers and trainings, for intervals.
         name: of the JSON and of the picture.
     """
     torch.set_num_threads(1)
@@ -73,7 +74,7 @@ def run(
         for name, group in groups.items()
     ]
     mix, bound = best_mix(chosen_on, fixed), oracle(fixed)
-    drawn = resample_weights(len(requests), resamples, 0)
+    drawn = resample_weights(len(requests), resamples, 0, cluster=CLIPS_PER_SIGNER)
     part = {
         "clips": len(requests),
         "lots": 1 if live else lots,

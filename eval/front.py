@@ -204,10 +204,21 @@ def hypervolume(front: Front, figure: str, weights: np.ndarray | None = None) ->
     return np.trapezoid(np.maximum.accumulate(reached, axis=-1), grid, axis=-1)
 
 
-def resample_weights(count: int, resamples: int, seed: int) -> np.ndarray:
-    """[R, N] how much each request counts in each bootstrap resample; rows add up to 1."""
+def resample_weights(count: int, resamples: int, seed: int, cluster: int = 1) -> np.ndarray:
+    """[R, N] how much each request counts in each bootstrap resample; rows add up to 1.
+
+    Args:
+        count: N requests.
+        resamples: R.
+        seed: of the draws.
+        cluster: neighbours that are drawn together, as clips of one signer, who do not tell as much
+            as clips of as many signers (Davison and Hinkley 1997, section 3.8).
+    """
     random = np.random.default_rng(seed)
-    return random.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    clusters = -(-count // cluster)
+    drawn = random.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
+    weights = np.repeat(drawn, cluster, axis=1)[:, :count]
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def interval(values: np.ndarray, confidence: float = 0.95) -> list[float] | None:

@@ -114,6 +114,19 @@ def test_resamples():
     assert interval(np.array([1.0, np.nan])) is None
 
 
+def test_resamples_of_clusters():
+    weights = resample_weights(25, 200, seed=1, cluster=10)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    assert (weights[:, :10] == weights[:, :1]).all() and (
+        weights[:, 20:] == weights[:, 20:21]
+    ).all()
+    assert (weights[:, 9] != weights[:, 10]).any()
+    values = np.repeat([0.0, 1.0], 10)  # two clusters, twenty requests
+    few, many = (resample_weights(20, 2000, 0, cluster) @ values for cluster in (10, 1))
+    assert few.std() == pytest.approx(np.sqrt(0.25 / 2), rel=0.1)
+    assert many.std() == pytest.approx(np.sqrt(0.25 / 20), rel=0.1)
+
+
 def test_selecting_for_each_request_its_own_point():
     leaves = np.arange(40)[:, None] % 9
     front = select(ALL, "own", leaves, ["own"])
