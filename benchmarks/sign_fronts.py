@@ -25,7 +25,7 @@ STRIDES = {  # looked at: of a window of eight
     "every 4th": "schedule:all:0.75",  # what SignON's online service does
     "every 8th": "schedule:all:0.875",
 }
-WEIGHTS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
+WEIGHTS = [0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 0.9]
 FIGURES = ("cosine", "recognised", "probability")
 
 
