@@ -4,7 +4,7 @@
 
 needs MediaPipe (`make setup-sign`). Hours: each clip is a file with the figures of every
 controller, so it can be stopped, and several processes can share the clips (each takes one part of
-them). Then `python -m benchmarks.sign_skipping ... --live 100` reads them.
+them). Then `python -m benchmarks.sign_skipping ... --live 200` reads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class Remembered:
 
 def audit(
     policies: list[str],
-    prompts: str = "signer:test:100",
+    prompts: str = "signer:test:200",
     weights: list[float] = LIVE_WEIGHTS,
     run_dir: Path = RUN_DIR,
     part: int = 0,
