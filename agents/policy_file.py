@@ -122,6 +122,10 @@ def _read_definition(path: Path, record: Mapping[str, Any]) -> PolicyDefinition:
     return PolicyDefinition(**{name: plain(record[name]) for name in known})
 
 
+def _without(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in others)
+
+
 def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) -> None:
     try:
         names = observation_of(generator, definition.obs_mode).names
@@ -130,7 +134,13 @@ def _check_fits(path: Path, definition: PolicyDefinition, generator: Generator) 
     here: Sequence[tuple[str, Any, Any]] = (
         ("number of stages", definition.num_stages, generator.max_stages),
         ("fingerprint", definition.fingerprint, policy_fingerprint(generator)),
-        ("observation", definition.observation, names),
+        # only what is different: there are dozens of columns
+        (
+            "list of observations that the other lacks",
+            _without(definition.observation, names),
+            _without(names, definition.observation),
+        ),
+        ("order of observations", definition.observation, names),
     )
     for what, saved, expected in here:
         if saved != expected:

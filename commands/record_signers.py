@@ -47,9 +47,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("run_dir", type=Path, help="folder for the runs, such as runs/sign_live")
     parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=_SPLITS)
     parser.add_argument("--rounds", type=int, default=2, help="files of eight runs a clip")
-    parser.add_argument("--policy", help="runs of this policy instead: a run folder, or signers")
-    parser.add_argument("--strides", action="store_true", help="runs of fixed strides instead")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--policy", help="runs of this policy instead: a run folder, or signers")
+    instead.add_argument("--strides", action="store_true", help="runs of fixed strides instead")
+    instead.add_argument(
         "--pack", action="store_true", help="put the runs of RUN_DIR into the package"
     )
     parser.add_argument(

@@ -168,3 +168,15 @@ def test_cut_short_weights_are_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-7])
     with pytest.raises(CheckpointError, match=file.name):
         parse_controller(f"policy:{tmp_path}", GENERATOR, REQUESTS[0])
+
+
+def test_only_observations_that_differ_are_named(tmp_path):
+    save_policy(tmp_path, *make_policy("discrete"))
+    first, *rest = VectorObservation(GENERATOR).names
+    edit(tmp_path, lambda record: record.update(observation=["gone", *rest]))
+    words = rf"the other lacks is \('gone',\), that of this generator \('{first}',\)"
+    with pytest.raises(CheckpointError, match=words):
+        load_policy(tmp_path, GENERATOR)
+    edit(tmp_path, lambda record: record.update(observation=[*rest, first]))
+    with pytest.raises(CheckpointError, match="order of observations"):
+        load_policy(tmp_path, GENERATOR)
