@@ -1,7 +1,7 @@
 """What the model makes of the frames so far: whether it is sure, and what looking less had changed.
 
-A pass of the model costs hundreds of times less than the tracker on the same frames, so it can be
-asked before every window. The second question is the step doubling by which solvers of
+A pass of the model costs little beside the tracker on the same frames (`sign_backend/cost.py`), so
+it can be asked before every window. The second question is the step doubling by which solvers of
 differential equations estimate their error (Hairer, Norsett, Wanner 1993, section II.4): if half
 of the looks give another embedding, gaps matter in this clip.
 """
@@ -9,6 +9,8 @@ of the looks give another embedding, gaps matter in this clip.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from sign_backend.checkpoint import SignModel
@@ -23,7 +25,7 @@ _NOTHING_KNOWN = (1.0, 1.0)
 
 
 def doubts(
-    model: SignModel, kind: str, seen: Sequence[Keypoints], looks: Sequence[NDArray[np.int64]]
+    model: SignModel, kind: str, seen: Sequence[tuple[Keypoints, NDArray[np.int64]]]
 ) -> NDArray[np.float32]:
     """[B, 2]: how unsure the model is, and how far its embedding moves without every second look.
 
@@ -35,24 +37,23 @@ def doubts(
     Args:
         model: in evaluation mode.
         kind: of embedding.
-        seen: the frames so far, NaN where nobody looked.
-        looks: [n] of each, the frames that were looked at.
+        seen: of each clip the frames so far, NaN where nobody looked, and [n] those looked at.
     """
     found = np.tile(np.array(_NOTHING_KNOWN, np.float32), (len(seen), 1))
     by_length: dict[int, list[int]] = {}
-    for row, frames in enumerate(looks):
-        if len(frames):
-            by_length.setdefault(len(seen[row].points), []).append(row)
+    for row, (clip, looks) in enumerate(seen):
+        if len(looks):
+            by_length.setdefault(len(clip.points), []).append(row)
     for rows in by_length.values():
-        clips = [seen[row] for row in rows]
-        halved = [_without(seen[row], looks[row][1::2]) for row in rows]
+        clips = [seen[row][0] for row in rows]
+        halved = [_without(seen[row][0], seen[row][1][1::2]) for row in rows]
         inputs = [prepare(clip, model.config, warn=False) for clip in (*clips, *halved)]
         embeddings, scores = embed_batch(model, inputs, kind)
-        best = np.sort(_softmax(scores[: len(rows)]), axis=1)[:, ::-1]
-        unsure = 1 - (best[:, 0] - best[:, 1]) if best.shape[1] > 1 else np.zeros(len(rows))
-        flat = np.stack([embedding.ravel() for embedding in embeddings])
-        moved = 1 - _cosines(flat[: len(rows)], flat[len(rows) :])
-        found[rows] = _in_decades(np.stack([unsure, moved], axis=1))
+        best = torch.from_numpy(scores[: len(rows)]).softmax(1).sort(1, descending=True).values
+        unsure = 1 - (best[:, 0] - best[:, 1:2].sum(1))  # a model may have but one gloss
+        flat = torch.from_numpy(np.stack([embedding.ravel() for embedding in embeddings]))
+        moved = 1 - F.cosine_similarity(flat[: len(rows)], flat[len(rows) :])
+        found[rows] = _in_decades(torch.stack([unsure, moved], dim=1).numpy())
     return found
 
 
@@ -65,16 +66,6 @@ def _without(clip: Keypoints, frames: NDArray[np.int64]) -> Keypoints:
     points = clip.points.copy()
     points[frames] = np.nan
     return Keypoints(points, clip.height, clip.width)
-
-
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray((one * other).sum(axis=1) / np.maximum(lengths, 1e-12))
 
 
 def _in_decades(differences: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -243,23 +243,21 @@ class SignGenerator:
             )
             for row in state.rows
         ]
-        spans = [self._seen(row) for row in state.rows]
-        seen = [self.keypoints(row, span) for row, span in zip(state.rows, spans, strict=True)]
-        looks = [
-            np.array(
-                [frame - span.start for frame in row.kept if span.start <= frame < span.stop], int
-            )
-            for row, span in zip(state.rows, spans, strict=True)
-        ]
-        doubt = doubts(self.model, self.kind, seen, looks)
+        doubt = doubts(self.model, self.kind, [self._seen(row) for row in state.rows])
         return np.concatenate([np.stack(columns), doubt], axis=1)
 
     def feature_cost(self, state: SignState) -> NDArray[np.float64]:
         """[B] FLOPs of looking at the features: two passes of the model over the last windows."""
-        spans = [self._seen(row) for row in state.rows]
+        spans = [self._doubted(row) for row in state.rows]
         return np.array([doubts_flops(self.model.config, s.stop - s.start) for s in spans])
 
-    def _seen(self, row: Row) -> slice:
+    def _seen(self, row: Row) -> tuple[Keypoints, NDArray[np.int64]]:
+        """What was found in the frames that doubts are about, and which of them were looked at."""
+        span = self._doubted(row)
+        looks = [frame - span.start for frame in row.kept if span.start <= frame < span.stop]
+        return self.keypoints(row, span), np.array(looks, np.int64)
+
+    def _doubted(self, row: Row) -> slice:
         """The frames that the doubts of the model are about; none of a row that is done."""
         end = self._window(row.request, row.stage).start if row.stage < row.num_stages else 0
         return slice(max(end - _DOUBT_WINDOWS * self.window, 0), end)

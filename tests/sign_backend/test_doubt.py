@@ -45,18 +45,18 @@ def moving(path):
 
 def test_what_lies_on_the_way_between_looks_changes_nothing():
     steady, jerky = moving(0.02 * ALL), moving(0.3 * (ALL % 2))
-    looks = [np.arange(15), np.arange(15)]  # the last one is looked at by half of them, too
-    seen = [Keypoints(clip.points[:15], 48, 64) for clip in (steady, jerky)]
-    found = doubts(small_model(), "CLS", seen, looks)
+    looks = np.arange(15)  # the last one is looked at by half of them, too
+    seen = [(Keypoints(clip.points[:15], 48, 64), looks) for clip in (steady, jerky)]
+    found = doubts(small_model(), "CLS", seen)
     assert found.dtype == np.float32 and found[0, 1] < 0.05 < 0.2 < found[1, 1] <= 1
 
 
 @pytest.mark.parametrize("kind", ["CLS", "spatial", "temporal", "logits", "softmax"])
 def test_rows_do_not_hang_on_their_neighbours(kind):
     clips = [moving(0.02 * ALL), moving(0.1 * np.sin(ALL)), moving(0.05 * ALL[:8])]
-    looks = [ALL[::3], ALL[::2], ALL[:8:3]]
-    together = doubts(small_model(), kind, clips, looks)
-    alone = [doubts(small_model(), kind, [c], [ls])[0] for c, ls in zip(clips, looks, strict=True)]
+    seen = list(zip(clips, [ALL[::3], ALL[::2], ALL[:8:3]], strict=True))
+    together = doubts(small_model(), kind, seen)
+    alone = [doubts(small_model(), kind, [pair])[0] for pair in seen]
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
@@ -64,9 +64,9 @@ def test_a_sure_model_has_no_doubt():
     model = small_model()
     with torch.no_grad():
         model.head.bias[3] = 50.0
-    found = doubts(model, "CLS", [moving(0.02 * ALL)], [ALL])
+    found = doubts(model, "CLS", [(moving(0.02 * ALL), ALL)])
     assert found[0, 0] == 0.0
-    assert doubts(small_model(), "CLS", [moving(0.02 * ALL)], [ALL])[0, 0] > 0.5
+    assert doubts(small_model(), "CLS", [(moving(0.02 * ALL), ALL)])[0, 0] > 0.5
 
 
 def test_nothing_seen_is_all_doubt_and_costs_nothing(generator):
@@ -79,7 +79,7 @@ def test_joints_that_coincide_are_not_complained_of(caplog):
     clip = moving(0.02 * ALL)
     clip.points[3, 11] = clip.points[3, 12]
     with caplog.at_level(logging.WARNING):
-        assert np.isfinite(doubts(small_model(), "CLS", [clip], [ALL])).all()
+        assert np.isfinite(doubts(small_model(), "CLS", [(clip, ALL)])).all()
     assert not caplog.records
 
 
