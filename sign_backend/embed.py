@@ -5,6 +5,7 @@ one and lets the padding change the end of the shorter ones; `reference_padding`
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 Aspect = float | Literal["checkpoint", "video"]
 Embedding = NDArray[np.float32]
 _MANY_FRAMES = 4000
+_HOOKED = threading.Lock()  # hooks belong to the model, which threads may share
 
 
 def prepare(
@@ -136,12 +138,13 @@ def embed_batch(
     inputs = pad(clips).to(device)
     _warn_if_long(model.config, len(inputs), len(clips))
     hooked: list[Tensor] = []
-    model.setup_inference_hook(kind, lambda module, given, output: hooked.append(output))
-    try:
-        scores = model(inputs, torch.full((len(clips),), language), lengths)  # [B, C]
-    finally:
-        if kind not in SCORES:
-            model.reset_inference_hook(kind)
+    with _HOOKED:
+        model.setup_inference_hook(kind, lambda module, given, output: hooked.append(output))
+        try:
+            scores = model(inputs, torch.full((len(clips),), language), lengths)  # [B, C]
+        finally:
+            if kind not in SCORES:
+                model.reset_inference_hook(kind)
     raw = scores.float().cpu().numpy()
     if kind in SCORES:
         return list(scores.float().softmax(dim=1).cpu().numpy() if kind == "softmax" else raw), raw

@@ -1,5 +1,7 @@
 """Kinds, hooks, aspect ratios and languages (numbers: conformance)."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,14 @@ def test_shapes_of_every_kind(family, padded):
         first, second = embed(model, clips, kind, reference_padding=padded)
         assert first.shape == shape and first.dtype == np.float32
         assert second.shape == ((12, 8) if len(shape) == 2 else shape)
+
+
+def test_threads_may_share_a_model():
+    model = tiny_model()
+    clips = [prepare(tiny_clip(frames, frames), model.config) for frames in range(4, 36)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda clip: embed(model, [clip], "CLS")[0], clips * 4))
+    np.testing.assert_array_equal(together, embed(model, clips * 4, "CLS"))
 
 
 def test_clips_never_touch_each_other():
