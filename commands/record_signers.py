@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prunegym record-signers", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="folder for the runs, such as runs/sign_live")
     parser.add_argument("--splits", nargs="+", choices=_SPLITS, default=_SPLITS)
-    parser.add_argument("--rounds", type=int, default=2, help="files of eight runs a clip")
+    parser.add_argument("--rounds", type=int, default=2, help="files of six runs a clip")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--policy", help="runs of this policy instead: a run folder, or signers")
     instead.add_argument("--strides", action="store_true", help="runs of fixed strides instead")
@@ -80,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
     elif options.policy:
         _record_policy(options.run_dir, options.policy, clips)
     elif options.strides:
-        _record(options.run_dir, "strides", clips, lambda split, _, n: frames_of_strides(split, n))
+        _record(options.run_dir, "strides", clips, lambda *clip: frames_of_strides(clip[2]))
     else:
         for number in range(options.rounds):
             by_lot = partial(frames_by_lot, number=number)

@@ -157,8 +157,8 @@ def memory(
     if last is None:
         return Memory(looked, np.full(len(_HANDS), _NOWHERE), np.zeros(2 * len(_ARMS)))
     found = (~np.isnan(last[_HANDS, 0])).astype(np.float64)
-    off = np.nan_to_num((last[_ARMS, :2] - full[before[-1], _ARMS, :2]).ravel() / width)
-    return Memory(looked, found, off)
+    off = (last[_ARMS, :2] - full[before[-1], _ARMS, :2]).ravel() / width
+    return Memory(looked, found, np.where(np.isnan(off), 0.0, off))
 
 
 def shoulder_width(full: Points) -> float:

@@ -20,14 +20,13 @@ from signers.clips import Split
 from signers.requests import LATER_STARTS
 
 WINDOW = 8
-STRIDE_STARTS = 2
 _RATIOS = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
 # of a Dirichlet distribution: small, so that a run has few ratios, and more often looks little
 _UNLIKE = 0.35 * np.array([1, 1, 1, 1, 1.3, 1.3, 1.5])
 
 
 def frames_by_lot(
-    split: Split, clip: int, length: int, number: int = 0, runs: int = 8
+    split: Split, clip: int, length: int, number: int = 0, runs: int = 6
 ) -> list[list[int]]:
     """The frames of each run of a file.
 
@@ -60,25 +59,22 @@ def frames_by_lot(
     return found
 
 
-def frames_of_strides(split: Split, length: int) -> list[list[int]]:
+def frames_of_strides(length: int) -> list[list[int]]:
     """The frames of each run of a file of strides: one ratio in all windows.
 
     Returns are relative to strides, so these are not left to be put together from other runs.
-    Runs of training clips begin at the first frame and at the second.
 
     Args:
-        split: of the clip.
         length: frames of the clip.
     """
     return [
         [
             frame
-            for first in range(start, length, WINDOW)
+            for first in range(0, length, WINDOW)
             for frame in frames_looked_at(slice(first, min(first + WINDOW, length)), ratio)
         ]
         for ratio in _RATIOS
         if 0 < ratio < 1
-        for start in range(STRIDE_STARTS if split == "train" else 1)
     ]
 
 

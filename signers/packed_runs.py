@@ -46,7 +46,9 @@ def pack(run_dir: Path, split: Split, folder: Path = DATA, *, add: bool = False)
     clips, lengths, frames, steps, found = [], [], [], [], []
     for clip, recording in enumerate(load_recordings(split)):
         before = unpack(split, clip, folder) if add else []
-        for run in [*before, *runs_of(run_dir, split, clip)]:
+        runs = [*before, *runs_of(run_dir, split, clip)]
+        # the same frames once: the tracker finds the same again
+        for run in {tuple(run.frames.tolist()): run for run in runs}.values():
             clips.append(clip)
             lengths.append(len(run.frames))
             frames.append(run.frames)
@@ -109,7 +111,7 @@ def unpack(split: Split, clip: int, folder: Path = DATA) -> list[LiveRun]:
 def load_tracking(folder: Path = DATA) -> RecordedTracking:
     """The way of looking that replays them, see `sign_backend/recorded_tracking.py`."""
 
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=1024)  # all of a training: making one takes as long as ten looks
     def recorded(name: str) -> RecordedClip:
         word, _, rest = name.partition(" ")
         split, _, clip = rest.partition(" ")

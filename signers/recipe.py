@@ -48,7 +48,7 @@ class SignerRecipeConfig:
     data_dir: str = str(DATA)
     out_dir: str = "sign_backend/pretrained/signers"
     clips: dict[Split, int] = field(
-        default_factory=lambda: {"generator": 900, "train": 300, "validation": 60, "test": 200}
+        default_factory=lambda: {"generator": 900, "train": 600, "validation": 60, "test": 200}
     )
     width: int = 64
     heads: int = 4

@@ -116,15 +116,15 @@ def test_prompts_name_clips():
 
 
 def test_training_clips_come_again_from_later_frames_on():
-    whole, later = read_request("signer train 12"), read_request("signer train 912")
+    whole, later = read_request("signer train 12"), read_request("signer train 1812")
     np.testing.assert_array_equal(later.clip.keypoints.points, whole.clip.keypoints.points[3:])
     np.testing.assert_array_equal(later.clip.motion[1:], whole.clip.motion[4:])
     assert (later.clip.motion[0] == 0).all(), "nothing comes before its first frame"
     np.testing.assert_array_equal(later.clip.frames(), whole.clip.frames()[3:])
     assert later.key != whole.key and gesture_of(later) == gesture_of(whole)
     assert whole.clip.motion[3].any(), "the recording itself is as it was"
-    assert len(prompts("train", 2400)) == 2400
-    with pytest.raises(DataError, match="2401 clips of train; there are 2400"):
-        prompts("train", 2401)
+    assert len(prompts("train", 4800)) == 4800
+    with pytest.raises(DataError, match="4801 clips of train; there are 4800"):
+        prompts("train", 4801)
     with pytest.raises(DataError, match="201 clips of test; there are 200"):
         prompts("test", 201)

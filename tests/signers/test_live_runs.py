@@ -20,11 +20,9 @@ def test_frames_are_drawn_within_windows_and_the_first_one_is_looked_at():
 
 
 def test_strides_look_at_what_their_schedules_look_at():
-    runs = frames_of_strides("train", 48)
-    assert runs[2] == list(range(0, 48, 2))
-    assert [run[0] for run in runs] == 5 * [0, 1]
-    assert [len(run) / 48 for run in runs[::2]] == [0.75, 0.5, 0.375, 0.25, 0.125]
-    assert runs[::2] == frames_of_strides("validation", 48)
+    runs = frames_of_strides(48)
+    assert runs[1] == list(range(0, 48, 2))
+    assert [len(run) / 48 for run in runs] == [0.75, 0.5, 0.375, 0.25, 0.125]
 
 
 def live_run(clip, looked):
@@ -52,7 +50,7 @@ def test_runs_are_read_back_packed_and_replayed(tmp_path):
             np.testing.assert_allclose(copy.points[:, 11, 2], run.points[:, 11, 2], atol=1 / 4000)
     tracking = load_tracking(tmp_path)
     nothing = np.zeros((0, 75, 3))
-    later = read_request("signer train 302")  # the same clip from its second frame on
+    later = read_request("signer train 602")  # the same clip from its second frame on
     found = tracking.look(later, (), nothing, [0, 3, 8, 19])
     np.testing.assert_array_equal(found[1:], packed[0].points[1:])
     with pytest.raises(DataError, match="signer train 3: no live runs"):
