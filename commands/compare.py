@@ -83,12 +83,15 @@ def main(args: Sequence[str] | None = None) -> int:
     from agents.search import all_schedules
     from base.errors import ConfigError
     from base.files import write_atomic, write_json
+    from commands.comparison_table import find_or_make_table
+    from commands.show_comparison import show
     from envs.references import ReferenceCache
     from eval.front import best_mix, best_static, oracle, resample_weights
     from eval.front_plot import draw_fronts
     from eval.front_summary import summarise_front, table_of_points
 
     out = Path(options.out)
+    own = out / "table.npz"
     device = choose_device(options.device)
     generator = load_generator(options.generator, device)
     if not all(0 < budget <= 1 for budget in options.budgets):
@@ -121,7 +124,13 @@ def main(args: Sequence[str] | None = None) -> int:
         training = chosen_on.measure("all schedules", listed).front
         compared_with: dict[str, Any] = {"schedules": options.schedules}
     else:
-        table = _table(options, generator, [*training_prompts, *prompts], cache)
+        table = find_or_make_table(
+            [Path(options.table or own), own],
+            generator,
+            make_requests(generator, [*training_prompts, *prompts]),
+            cache,
+            options.num_stages,
+        )
         bench = Bench(generator, table, requests, cache)
         schedules = all_schedules(table.table, bench.looked_up)
         training = all_schedules(table.table, make_requests(table, training_prompts))
@@ -177,7 +186,7 @@ def main(args: Sequence[str] | None = None) -> int:
     curves = [fronts[name] for name in (bound.name, *policies, *by_class)]
     lone = [measured.front for measured in fixed.values()]
     draw_fronts(mix, curves, lone, mix.primary, weights, out / "front.png")
-    _show(summaries, swaps, mix.primary)
+    show(summaries, swaps, mix.primary)
     print(f"table, points and picture: {out}")
     return 0
 
@@ -197,45 +206,6 @@ def _by_class(
     classes = [[str(r.category) for r in records] for records in (training_prompts, prompts)]
     front = best_by_class(training, classes[0], schedules, classes[1])
     return {front.name: [front]}
-
-
-def _table(options: Any, generator: Any, prompts: Sequence[PromptRecord], cache: Any) -> Any:
-    """The table as a generator; made and kept where there is none that has all requests.
-
-    A table that lacks some says at least which schedules there are to be.
-    """
-    from commands.progress import progress_bar
-    from envs.decision_table import load_table, save_table
-    from envs.tabulate import tabulate
-    from envs.tabulated import TableGenerator
-
-    own = Path(options.out) / "table.npz"
-    path = Path(options.table or own)
-    num_stages, menu = options.num_stages, None
-    requests = make_requests(generator, prompts)
-    for place in dict.fromkeys((path, own)):
-        if place.exists():
-            table = load_table(place)
-            lacks = len({r.key for r in requests} - {r.key for r in table.requests})
-            if not lacks:
-                return TableGenerator(table)
-            print(f"{place} lacks {lacks} of these {len(requests)} requests (prompt and seed)")
-            if menu is None:  # the same schedules as in the table that was asked for
-                num_stages, menu = table.depth, table.decision_space.menu
-            path = own
-    with progress_bar() as bar:
-        task = bar.add_task("every schedule", total=len(requests), note=f"kept in {path}")
-        table = tabulate(
-            generator,
-            requests,
-            cache,
-            num_stages=num_stages,
-            menu=menu,
-            batch_size=8,
-            on_batch=lambda done: bar.update(task, completed=done),
-        )
-    save_table(path, table)
-    return TableGenerator(table)
 
 
 def _controllers(texts: Sequence[str], generator: Any, request: Any) -> dict[str, Any]:
@@ -259,48 +229,3 @@ def _policy_points(folder: str, weights: Sequence[float], generator: Any) -> dic
         for weight in weights
         if low <= weight <= high
     } or {f"w={middle.preference:g}": middle}
-
-
-def _show(summaries: dict[str, Any], swaps: dict[str, Any], figure: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    # A figure cut short would be another figure, so the table may be wider than the window.
-    budgets = [row["budget"] for row in summaries["best mix"][figure]["budgets"]]
-    console = Console(width=max(Console().width, 110, 9 * len(budgets) + 50))
-    shown = Table(
-        title=f"{figure} at equal compute (share of the full cost); area: hypervolume; "
-        "gap: share of the way from best mix to oracle"
-    )
-    shown.add_column("method", no_wrap=True)
-    for budget in budgets:
-        shown.add_column(f"{budget:g}", justify="right")
-    shown.add_column("area", justify="right")
-    shown.add_column("gap", justify="right")
-    for name, summary in summaries.items():
-        found = summary[figure]
-        cells = [_cell(row["fidelity"]) for row in found["budgets"]]
-        lone = len(summary["points"]) == 1  # no front: what counts is its own compute
-        share = summary["points"][0][f"{figure}_recovered"] if lone else found["recovered"]
-        shown.add_row(name, *cells, _cell(found["hypervolume"]), _percent(share))
-    console.print(shown)
-    for name, swap in [(name, swap) for name, several in swaps.items() for swap in several]:
-        total = swap["all_points"]
-        console.print(
-            f"swap test of {name}: {figure} changes by {_cell(total['difference'])} "
-            f"(95 % {_interval(total['ci95'])}) for {total['requests']} requests that get the "
-            f"decisions of another one, compute by {_cell(total['compute_difference'])}",
-            highlight=False,
-        )
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"

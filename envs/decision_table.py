@@ -77,6 +77,7 @@ class DecisionTable:
         fixed_costs: [N] float64, FLOPs.
         costs: [N, V] float64, FLOPs of the stage that led to the node; 0 at the root.
         features: [N, V, F] float32.
+        feature_costs: [N, V] float64, FLOPs that a controller pays for looking at them.
         falling_figures: those of the figures that fall as outputs improve, such as LPIPS.
         figures: by name, [N, L] float64 fidelity of the leaf's output; the primary one first.
         latency: milliseconds of every stage and decision on one device, as `prunegym calibrate`
@@ -94,6 +95,7 @@ class DecisionTable:
     fixed_costs: np.ndarray
     costs: np.ndarray
     features: np.ndarray
+    feature_costs: np.ndarray
     figures: Mapping[str, np.ndarray]
     falling_figures: tuple[str, ...] = ()
     latency: Mapping[str, Any] | None = None
@@ -150,7 +152,8 @@ class DecisionTable:
 def save_table(path: str | Path, table: DecisionTable) -> Path:
     """Write a table as one compressed NPZ that holds a JSON text and arrays, and no pickle.
 
-    Feature columns that are the same at all nodes of every request are kept once a request.
+    Feature columns that are the same at all nodes of every request are kept once a request, costs
+    of features only where there are any.
     """
     varies = (table.features != table.features[:, :1]).any(axis=(0, 1))  # [F]
     record = {
@@ -175,6 +178,7 @@ def save_table(path: str | Path, table: DecisionTable) -> Path:
         "varies": varies,
         "root_features": table.features[:, 0],
         "node_features": table.features[:, :, varies],
+        **({"feature_costs": table.feature_costs} if table.feature_costs.any() else {}),
         **{f"figure_{name}": values for name, values in table.figures.items()},
     }
     return write_arrays(path, arrays)
@@ -210,6 +214,7 @@ def load_table(path: str | Path) -> DecisionTable:
             fixed_costs=arrays["fixed_costs"],
             costs=arrays["costs"],
             features=features,
+            feature_costs=arrays.get("feature_costs", np.zeros_like(arrays["costs"])),
             falling_figures=tuple(record.get("falling_figures", ())),
             latency=record.get("latency"),
             figures={name: arrays[f"figure_{name}"] for name in record["figures"]},

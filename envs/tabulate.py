@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,20 @@ from base.errors import ConfigError
 from base.files import write_atomic
 from envs.decision_table import DecisionTable, TabulatedRequest
 from envs.final_fidelity import Scorer, falling_figures, final_fidelity
-from envs.generator import Generator
+from envs.generator import Generator, feature_cost
 from envs.references import ReferenceCache
 from envs.replay import full_decisions, replay
+
+_PART_FORMAT = 2
+
+
+class Part(NamedTuple):
+    """What a table has of one batch."""
+
+    costs: np.ndarray  # [B, V]
+    features: np.ndarray  # [B, V, F]
+    feature_costs: np.ndarray  # [B, V]
+    figures: dict[str, np.ndarray]  # [B, L] each
 
 
 def tabulate(
@@ -72,7 +83,14 @@ def tabulate(
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         names = [scorer.name for scorer in scorers]
-        content = [generator.fingerprint, [r.key for r in batch], list(menu), first_stage, names]
+        content = [
+            _PART_FORMAT,
+            generator.fingerprint,
+            [r.key for r in batch],
+            list(menu),
+            first_stage,
+            names,
+        ]
         part_file = _part_file(parts_folder, content)
         if part_file is None or not part_file.exists():
             references = reference_cache.get(generator, batch)
@@ -82,11 +100,10 @@ def tabulate(
             measure = partial(_measure, generator, references, scorers, rows_at_once)
             parts.append(_grow(generator, state, measure, menu, open_choices, rows_at_once))
             if part_file is not None:
-                _save_part(part_file, *parts[-1])
+                _save_part(part_file, parts[-1])
         else:
             parts.append(_load_part(part_file))
         on_batch(start + len(batch))
-    costs, features, figures = zip(*parts, strict=True)
     return DecisionTable(
         fingerprint=generator.fingerprint,
         decision_space=DecisionSpace(space.fields, menu),
@@ -100,10 +117,14 @@ def tabulate(
         ),
         stages=tuple(tuple(generator.stages(request)) for request in requests),
         fixed_costs=np.array([float(generator.fixed_cost(request)) for request in requests]),
-        costs=np.concatenate(costs),
-        features=np.concatenate(features),
+        costs=np.concatenate([part.costs for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
+        feature_costs=np.concatenate([part.feature_costs for part in parts]),
         falling_figures=tuple(falling_figures(generator, scorers)),
-        figures={n: np.concatenate([part[n] for part in figures]) for n in figures[0]},
+        figures={
+            name: np.concatenate([part.figures[name] for part in parts])
+            for name in parts[0].figures
+        },
     )
 
 
@@ -114,20 +135,22 @@ def _part_file(folder: Path | None, content: Sequence[Any]) -> Path | None:
     return folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.npz"
 
 
-def _save_part(
-    path: Path, costs: np.ndarray, features: np.ndarray, figures: dict[str, np.ndarray]
-) -> None:
+def _save_part(path: Path, part: Part) -> None:
+    arrays = part._asdict() | part.figures
+    del arrays["figures"]
+
     def write(target: Path) -> None:
         with open(target, "wb") as file:
-            np.savez(file, costs=costs, features=features, **figures)  # type: ignore[arg-type]
+            np.savez(file, **arrays)
 
     write_atomic(path, write)
 
 
-def _load_part(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def _load_part(path: Path) -> Part:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
-    return arrays.pop("costs"), arrays.pop("features"), arrays
+    costs, features, feature_costs = (arrays.pop(name) for name in Part._fields[:-1])
+    return Part(costs, features, feature_costs, figures=arrays)
 
 
 def _open_choices(
@@ -153,11 +176,12 @@ def _grow(
     menu: Sequence[dict[str, Any]],
     open_choices: Sequence[Sequence[int]],
     rows_at_once: int,
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """[B, V] costs, [B, V, F] features and [B, L] figures of one batch, from its first node on."""
+) -> Part:
+    """What the table has of one batch, from its first node on."""
     count, nodes = len(state.requests), 1
     costs = [np.zeros((count, 1))]
     features = [generator.features(state)[:, None]]
+    feature_costs = [feature_cost(generator, state)[:, None]]
     # Rows lie node by node, and within a node request by request.
     for choices in open_choices:
         size = len(choices)
@@ -169,6 +193,7 @@ def _grow(
                 "entries whatever was decided"
             )
         level_costs = np.empty((nodes, size, count))
+        level_feature_costs = np.empty((nodes, size, count))
         level_features = np.empty((nodes, size, count, features[0].shape[-1]), np.float32)
         states = []
         for choice, number in enumerate(choices):
@@ -176,6 +201,8 @@ def _grow(
             level_costs[:, choice] = generator.cost(state, decisions).reshape(nodes, count)
             children = _advance(generator, state, decisions, rows_at_once)
             level_features[:, choice] = generator.features(children).reshape(nodes, count, -1)
+            paid = feature_cost(generator, children)
+            level_feature_costs[:, choice] = paid.reshape(nodes, count)
             states.append(children)
         # [size, nodes, count] -> [nodes, size, count], so that a node's children are neighbours
         order = np.arange(size * nodes * count).reshape(size, nodes, count).transpose(1, 0, 2)
@@ -183,9 +210,15 @@ def _grow(
         nodes *= size
         costs.append(level_costs.reshape(nodes, count).T)
         features.append(level_features.reshape(nodes, count, -1).transpose(1, 0, 2))
+        feature_costs.append(level_feature_costs.reshape(nodes, count).T)
     figures = measure(state)
     leaves = {name: column.reshape(-1, count).T for name, column in figures.items()}
-    return np.concatenate(costs, axis=1), np.concatenate(features, axis=1), leaves
+    return Part(
+        costs=np.concatenate(costs, axis=1),
+        features=np.concatenate(features, axis=1),
+        feature_costs=np.concatenate(feature_costs, axis=1),
+        figures=leaves,
+    )
 
 
 def _advance(generator: Generator, state: Any, decisions: Sequence[Any], rows_at_once: int) -> Any:

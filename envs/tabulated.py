@@ -188,6 +188,10 @@ class TableGenerator:
             )
         return self.table.features[state.row, state.node]
 
+    def feature_cost(self, state: TabulatedState) -> np.ndarray:
+        """[B] float64 FLOPs of looking at them."""
+        return self.table.feature_costs[state.row, state.node]
+
     def preview(self, state: TabulatedState, rows: Sequence[int] | None = None) -> Any:
         """There is nothing to show.
 

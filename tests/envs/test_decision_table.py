@@ -70,11 +70,12 @@ def test_same_environment_as_the_generator(table):
 def test_the_file_gives_back_the_table(table, tmp_path):
     path = save_table(tmp_path / "table.npz", table)
     found = load_table(path)
-    for name in ("fixed_costs", "costs", "features"):
+    arrays = ("fixed_costs", "costs", "features", "feature_costs")
+    for name in arrays:
         np.testing.assert_array_equal(getattr(found, name), getattr(table, name))
     for name, values in table.figures.items():
         np.testing.assert_array_equal(found.figures[name], values)
-    plain = {"fixed_costs": None, "costs": None, "features": None, "figures": {}}
+    plain = {**dict.fromkeys(arrays), "figures": {}}
     assert replace(found, **plain) == replace(table, **plain)
 
 

@@ -10,6 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from agents.controllers import FixedSchedule
 from agents.rollout import run_controller
+from envs.decision_table import load_table, save_table
+from envs.references import ReferenceCache
+from envs.tabulate import tabulate
+from envs.tabulated import TableGenerator
 from sign_backend.clip import Keypoints
 from sign_backend.doubt import doubts
 from sign_backend.generator import SignGenerator
@@ -17,6 +21,7 @@ from sign_backend.tracking_loss import TrackingLoss
 from tests.sign_backend.sign_clips import made_up_request, small_model
 
 ALL = np.arange(16)
+MENU = [{"prune_ratio": 0.0}, {"prune_ratio": 0.5}]
 
 
 class Observer(FixedSchedule):
@@ -106,3 +111,18 @@ def test_only_who_observes_pays(generator):
     more = [one.cost_flops - other.cost_flops for one, other in zip(seeing, blind, strict=True)]
     np.testing.assert_allclose(more, observed, rtol=1e-6)
     assert [one.full_cost_flops for one in seeing] == [one.full_cost_flops for one in blind]
+
+
+def test_a_table_charges_for_them_too(generator, tmp_path):
+    requests = [made_up_request(index, 16) for index in range(3)]
+    settings = {"batch_size": 2, "menu": MENU, "parts_folder": tmp_path / "parts"}
+    for _ in range(2):  # the second time from its parts
+        table = tabulate(generator, requests, ReferenceCache(), 2, **settings)
+    tabulated = TableGenerator(load_table(save_table(tmp_path / "table.npz", table)))
+    for controller in (FixedSchedule("all:0.5"), Observer("all:0.5")):
+        live = run_controller(generator, controller, requests)
+        looked_up = run_controller(tabulated, controller, tabulated.table.requests)
+        costs = [[one.cost_flops for one in results] for results in (live, looked_up)]
+        np.testing.assert_allclose(*costs, rtol=1e-9)
+    # before anything was seen they cost nothing, and after the last window nobody asks
+    assert (table.feature_costs > 0).tolist() == 3 * [[False, True, True, *4 * [False]]]
