@@ -121,6 +121,7 @@ def train(
             prefix_cache=prefix_cache,
             latency_table=latency_table,
             scorers=environment_scorers,
+            repeats=settings.ppo.repeats,
             fidelity=settings.constraint.figure if settings.constraint else None,
             **vars(settings.environment),
         )

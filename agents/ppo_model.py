@@ -69,7 +69,7 @@ def learned_rewards(
 ) -> VecEnv:
     """The environment with the rewards that are learned from."""
     fixed, in_compute = settings.ppo.relative_to, settings.ppo.in_compute
-    if not fixed and not in_compute:
+    if not fixed and not in_compute and settings.ppo.repeats == 1:
         return env
     earned: Earned | None = None
     if fixed == "table":

@@ -58,8 +58,10 @@ class PPOSettings:
         relative_to: fixed controllers, such as `schedule:tail=[0.4,1]`: the most that one of them
             earns on the same request is subtracted while learning. `table`: every schedule of the
             decision table that is learned from.
+        repeats: episodes of the same request and weight side by side; above 1 the mean of the
+            others is subtracted from the return of each (RLOO). Instead of `relative_to`.
         in_compute: while learning, count returns in shares of compute, so that mistakes weigh
-            alike at all weights of a range. For both see `agents/relative_return.py`.
+            alike at all weights of a range. For all three see `agents/relative_return.py`.
         weight_decay: of the optimizer (AdamW), against learning requests by heart.
         masked: never draw an action that is not allowed (MaskablePPO of sb3-contrib), instead of
             having it replaced; worth it where decisions forbid later ones, as dropped guidance.
@@ -79,6 +81,7 @@ class PPOSettings:
     max_gradient_norm: float = 0.5
     net_arch: tuple[int, ...] = (64, 64)
     relative_to: str | list[str] | None = None
+    repeats: int = 1
     in_compute: bool = False
     weight_decay: float = 0.0
     masked: bool = False
@@ -110,12 +113,28 @@ class TrainSettings:
             "checkpoint_every": self.checkpoint_every,
             **{
                 f"ppo.{name}": getattr(self.ppo, name)
-                for name in ("total_episodes", "num_envs", "rollout_episodes", "num_epochs")
+                for name in (
+                    "total_episodes",
+                    "num_envs",
+                    "rollout_episodes",
+                    "num_epochs",
+                    "repeats",
+                )
             },
         }
         for name, value in counts.items():
             if value < 1:
                 raise ConfigError(f"{name} is {value}; expected 1 or more")
+        if self.ppo.num_envs % self.ppo.repeats:
+            raise ConfigError(
+                f"ppo.num_envs is {self.ppo.num_envs}, ppo.repeats {self.ppo.repeats}; expected a "
+                "multiple of it"
+            )
+        if self.ppo.repeats > 1 and self.ppo.relative_to:
+            raise ConfigError(
+                "ppo.repeats compares episodes of a request with each other, which leaves nothing "
+                "of what ppo.relative_to subtracts; set one of the two"
+            )
         if self.ppo.relative_to and self.environment.fresh_seeds:
             raise ConfigError(
                 "ppo.relative_to runs its schedule once per request, and environment.fresh_seeds "

@@ -3,7 +3,10 @@
 How hard a request is moves its return far more than any decision does. Subtracting the most that
 some fixed schedules would have earned on the same request takes that out. It is a constant of the
 request and the weight, so it changes nothing about which decisions are best, only how many
-episodes it takes to see it (a control variate; Sutton and Barto 2018, section 13.4).
+episodes it takes to see it (a control variate; Sutton and Barto 2018, section 13.4). So does
+subtracting the mean of other episodes of the same request at the same weight (leave-one-out, RLOO;
+Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free"), and that moves on with the
+policy.
 
 And at a small weight w a wrong decision costs little return, at a large one much, so that large
 weights would drown out small ones where they are learned together. Divided by w, returns are
@@ -29,12 +32,13 @@ Earned = Mapping[str, np.ndarray]  # by request key [n, 2]: what n schedules sav
 
 
 class RelativeReturn(VecEnvWrapper):
-    """Subtracts what fixed schedules earn from the last reward of every episode.
+    """Subtracts what fixed schedules or the other repeats earn from every episode's last reward.
 
     Infos are left as they are, so everything that is logged is the return itself.
 
     Args:
-        env: the batched environment, with the reward `pareto`.
+        env: the batched environment, with the reward `pareto`. Where its `repeats` are above 1,
+            the mean return of the other episodes of each group is subtracted.
         earned: for each request key [n, 2] what each of n schedules saved, and its primary
             fidelity; the best of them at the weight of the episode is subtracted. None: nothing is.
         in_compute: divide rewards by the weight of their episode, which must be above 0.
@@ -46,6 +50,7 @@ class RelativeReturn(VecEnvWrapper):
     def __init__(self, env: PruningVecEnv, earned: Earned | None, in_compute: bool = False):
         super().__init__(env)
         self.earned, self.in_compute = earned, in_compute
+        self.repeats = env.core.settings.repeats
         low = env.core.settings.preference_range[0]
         if in_compute and low <= 0:
             raise ConfigError(
@@ -67,6 +72,10 @@ class RelativeReturn(VecEnvWrapper):
             for row in np.flatnonzero(dones).tolist():
                 saved, fidelity = self.earned[infos[row]["key"]].T
                 rewards[row] -= (weights[row] * saved + (1 - weights[row]) * fidelity).max()
+        if self.repeats > 1:  # those of one request are equally long, so they end together
+            for group in np.flatnonzero(dones).reshape(-1, self.repeats):
+                returns = np.array([infos[row]["episode"]["r"] for row in group])
+                rewards[group] -= (returns.sum() - returns) / (self.repeats - 1)
         if self.in_compute:
             rewards /= weights
         return observations, rewards.astype(np.float32), dones, infos

@@ -90,6 +90,7 @@ class PruningCore:
             settings.preference_range,
             fresh_seeds=settings.fresh_seeds,
             shuffle=settings.shuffle,
+            repeats=settings.repeats,
         )
         self.state: Any = None
         self.episodes: list[Episode] = []

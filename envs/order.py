@@ -23,6 +23,7 @@ class RequestOrder:
         preference_range: (low, high), between which the weight w of an episode is drawn.
         fresh_seeds: give each episode a new seed instead of the request's own.
         shuffle: permute; otherwise in the order given, again and again.
+        repeats: draws that follow each other and are the same.
 
     Raises:
         ConfigError: no requests, or two with one key.
@@ -35,6 +36,7 @@ class RequestOrder:
         *,
         fresh_seeds: bool,
         shuffle: bool,
+        repeats: int = 1,
     ):
         keys = {request.key for request in requests}
         if not requests or len(keys) != len(requests):
@@ -46,6 +48,7 @@ class RequestOrder:
         self.low, self.high = preference_range
         self.fresh_seeds = fresh_seeds
         self.shuffle = shuffle
+        self.repeats = repeats
         self.seed: int | None = None
         self.draws = 0
         self._epoch: tuple[int, int] | None = None  # (seed, epoch) of the permutation held
@@ -96,7 +99,8 @@ class RequestOrder:
     def _next(self) -> tuple[Any, float]:
         if self.seed is None:
             raise RuntimeError("restart(seed) comes before the first draw")
-        epoch, position = divmod(self.draws, len(self.requests))
+        number = self.draws // self.repeats
+        epoch, position = divmod(number, len(self.requests))
         if self.shuffle and self._epoch != (self.seed, epoch):
             self._epoch = (self.seed, epoch)
             stream = np.random.default_rng((self.seed, _ORDER, epoch))
@@ -104,7 +108,7 @@ class RequestOrder:
         request: Any = self.requests[self._permutation[position]]
         weight = self.low
         if self.fresh_seeds or self.low < self.high:  # a stream of its own takes its time
-            stream = np.random.default_rng((self.seed, _EPISODE, self.draws))
+            stream = np.random.default_rng((self.seed, _EPISODE, number))
             weight = between(self.low, self.high, float(stream.random()))
             if self.fresh_seeds:
                 request = request.with_seed(int(stream.integers(2**31)))

@@ -104,6 +104,7 @@ class PruningEnv(gymnasium.Env[np.ndarray, Any]):
     | `reference_cache` | `None` | an `envs.references.ReferenceCache`; `None`: in memory |
     | `prefix_cache` | `None` | an `envs.prefixes.PrefixCache`; `None`: in memory |
     | `shuffle` | `True` | `False`: requests in the order given |
+    | `repeats` | `1` | so many episodes in a row have the same request and weight |
     | `keep_images` | `False` | put the final image into the last info |
     | `latency_table` | `None` | milliseconds, see `agents.latency.LatencyTable` |
     | `render_mode` | `None` | `"rgb_array"`: `render()` gives the image as if it stopped here |

@@ -39,6 +39,7 @@ class EnvSettings:
     reference_cache: ReferenceCache | None = None
     prefix_cache: PrefixCache | None = None
     shuffle: bool = True
+    repeats: int = 1
     keep_images: bool = False
     latency_table: LatencyTable | None = None
     render_mode: str | None = None
@@ -61,6 +62,8 @@ class EnvSettings:
             raise ConfigError(
                 f"first_controlled_stage is {self.first_controlled_stage}; expected 0 or more"
             )
+        if self.repeats < 1:
+            raise ConfigError(f"repeats is {self.repeats}; expected 1 or more")
         if self.render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode is {self.render_mode!r}; expected None or 'rgb_array'")
         low, high = self.preference_range

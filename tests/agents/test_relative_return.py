@@ -61,6 +61,45 @@ def test_in_shares_of_compute_rewards_are_divided_by_the_weight() -> None:
         RelativeReturn(PruningVecEnv(generator, requests, 2, preference=0.0), None, True)
 
 
+def test_repeats_are_compared_with_each_other() -> None:
+    generator, cache = ToyGenerator(), ReferenceCache()
+    requests = [ToyRequest(index, index) for index in range(6)]
+    options = {"reference_cache": cache, "preference": (0.1, 0.9), "repeats": 3}
+    plain, relative = (PruningVecEnv(generator, requests, 6, **options) for _ in range(2))
+    compared = RelativeReturn(relative, None)
+    for env in (plain, compared):
+        env.seed(1)
+        env.reset()
+    lot, ended = np.random.default_rng(0), 0
+    for _ in range(9):
+        actions = lot.integers(4, size=6)
+        groups = [plain.core.episodes[:3], plain.core.episodes[3:]]
+        assert all(len({(e.request.key, e.preference) for e in group}) == 1 for group in groups)
+        rewards, dones, infos = plain.step(actions)[1:]
+        found = compared.step(actions)[1]
+        for first in (0, 3):
+            rows = range(first, first + 3)
+            assert len(set(dones[list(rows)])) == 1
+            for row in rows:
+                others = [
+                    infos[other]["episode"]["r"] for other in rows if other != row and dones[row]
+                ]
+                expected = rewards[row] - (sum(others) / 2 if others else 0)
+                assert found[row] == pytest.approx(expected, abs=1e-6)
+                ended += len(others)
+    assert ended
+
+
+def test_repeats_need_whole_groups_and_nothing_else_to_be_relative_to() -> None:
+    for wrong, message in (
+        ({"num_envs": 16, "repeats": 3}, "multiple"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"repeats": 4, "relative_to": "none"}, "one of the two"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            TrainSettings(ppo=PPOSettings(**wrong))
+
+
 def test_every_schedule_of_a_table_is_one_to_be_relative_to() -> None:
     generator, cache = ToyGenerator(), ReferenceCache()
     requests = [ToyRequest(index, index) for index in (1, 4)]  # 4 stages each

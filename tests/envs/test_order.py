@@ -36,6 +36,16 @@ def test_position_is_two_numbers() -> None:
     assert 0.2 <= min(weights) < 0.35 and 0.65 < max(weights) <= 0.8
 
 
+def test_repeats_are_the_same_request_and_weight() -> None:
+    once, thrice = order(fresh_seeds=True), order(fresh_seeds=True, repeats=3)
+    for requests in (once, thrice):
+        requests.restart(4)
+    drawn = [once.draw() for _ in range(9)]  # into the second epoch
+    assert [thrice.draw() for _ in range(27)] == [draw for draw in drawn for _ in range(3)]
+    thrice.restart(4, draws=5)
+    assert [thrice.draw() for _ in range(2)] == drawn[1:3]
+
+
 def test_as_listed_and_as_chosen() -> None:
     requests = order(shuffle=False)
     requests.restart(0)
