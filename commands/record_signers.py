@@ -80,7 +80,9 @@ def main(args: Sequence[str] | None = None) -> int:
     elif options.policy:
         _record_policy(options.run_dir, options.policy, clips)
     elif options.strides:
-        _record(options.run_dir, "strides", clips, lambda *clip: frames_of_strides(clip[2]))
+        _record(
+            options.run_dir, "strides", clips, lambda split, clip, length: frames_of_strides(length)
+        )
     else:
         for number in range(options.rounds):
             by_lot = partial(frames_by_lot, number=number)
