@@ -62,7 +62,8 @@ def frames_by_lot(
 def frames_of_strides(length: int) -> list[list[int]]:
     """The frames of each run of a file of strides: one ratio in all windows.
 
-    Returns are relative to strides, so these are not left to be put together from other runs.
+    Policies are measured against strides, so these are not left to be put together from other
+    runs.
 
     Args:
         length: frames of the clip.

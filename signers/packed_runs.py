@@ -111,7 +111,7 @@ def unpack(split: Split, clip: int, folder: Path = DATA) -> list[LiveRun]:
 def load_tracking(folder: Path = DATA) -> RecordedTracking:
     """The way of looking that replays them, see `sign_backend/recorded_tracking.py`."""
 
-    @lru_cache(maxsize=1024)  # all of a training: making one takes as long as ten looks
+    @lru_cache(maxsize=1024)  # all clips of a training: making one reads all of its runs
     def recorded(name: str) -> RecordedClip:
         word, _, rest = name.partition(" ")
         split, _, clip = rest.partition(" ")

@@ -88,7 +88,7 @@ def test_milliseconds_as_what_is_learned_to_save(tmp_path):
     table = LatencyTable(write_table(tmp_path), GENERATOR)
     settings = TrainSettings(
         environment=EnvironmentOptions(preference=0.5, cost="latency", first_controlled_stage=1),
-        ppo=PPOSettings(total_episodes=8, num_envs=4, batch_size=8),
+        ppo=PPOSettings(total_episodes=8, num_envs=4, batch_size=8, repeats=2),
     )
     requests = [ToyRequest(index) for index in (1, 4, 7, 10)]  # those with four stages
     held_out = [ToyRequest(1000)]

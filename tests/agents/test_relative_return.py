@@ -61,10 +61,11 @@ def test_in_shares_of_compute_rewards_are_divided_by_the_weight() -> None:
         RelativeReturn(PruningVecEnv(generator, requests, 2, preference=0.0), None, True)
 
 
-def test_repeats_are_compared_with_each_other() -> None:
+@pytest.mark.parametrize("changes", [{}, {"fresh_seeds": True}])
+def test_repeats_are_compared_with_each_other(changes: dict[str, object]) -> None:
     generator, cache = ToyGenerator(), ReferenceCache()
     requests = [ToyRequest(index, index) for index in range(6)]
-    options = {"reference_cache": cache, "preference": (0.1, 0.9), "repeats": 3}
+    options = {"reference_cache": cache, "preference": (0.1, 0.9), "repeats": 3, **changes}
     plain, relative = (PruningVecEnv(generator, requests, 6, **options) for _ in range(2))
     compared = RelativeReturn(relative, None)
     for env in (plain, compared):

@@ -55,16 +55,13 @@ def test_a_few_steps_lower_the_loss_of_the_vae(tmp_path):
     vae = small_vae()
     loss = vae_loss(vae, SCHEDULE, 8)
 
-    def value() -> tuple[float, float]:
+    def value() -> float:
         torch.manual_seed(0)
-        total, figures = loss(0, np.random.default_rng(0))
-        return total.item(), figures["psnr"]
+        return loss(0, np.random.default_rng(0))[0].item()
 
-    before, psnr_before = value()
-    train("vae", {"vae": vae}, loss, LoopConfig(30, 8, 3e-3, warmup=5), tmp_path)
-    after, psnr_after = value()
-    # how much of it is commitment, which rises at first, hangs on rounding; the pictures do not
-    assert after < before and psnr_after > psnr_before + 0.8
+    before = value()
+    train("vae", {"vae": vae}, loss, LoopConfig(120, 8, 2e-3, warmup=5), tmp_path)
+    assert value() < 0.8 * before
     assert load_file(tmp_path / "vae.restart.safetensors")
 
 
