@@ -11,7 +11,6 @@ for the mean of these. That changes nothing, but where a value is beyond `standa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -23,8 +22,7 @@ from base.errors import ConfigError
 from envs.latent_observation import VECTORS
 
 Tensors = Mapping[str, Tensor]
-_EXTRACTORS = ("features_extractor", "pi_features_extractor", "vf_features_extractor")
-_HEADS = {"policy_net": "action_net", "value_net": "value_net"}  # of each trunk
+_FIRST = tuple(f"mlp_extractor.{trunk}.0.weight" for trunk in ("policy_net", "value_net"))
 
 
 def average_policies(folders: Sequence[str | Path], out: str | Path) -> Path:
@@ -55,41 +53,31 @@ def merge(members: Sequence[Tensors]) -> dict[str, Tensor]:
         torch.stack([member[f"features_extractor.{name}"] for member in members]).mean(0)
         for name in ("mean", "deviation")
     )
-    merged = {f"{extractor}.mean": mean for extractor in _EXTRACTORS}
-    merged |= {f"{extractor}.deviation": deviation for extractor in _EXTRACTORS}
-    for trunk, head in _HEADS.items():
-        for layer in count(0, 2):  # an activation after each
-            name = f"mlp_extractor.{trunk}.{layer}"
-            if f"{name}.weight" not in members[0]:
-                break
-            parts = [(member[f"{name}.weight"], member[f"{name}.bias"]) for member in members]
-            if layer == 0:
-                parts = [
-                    _rewritten(weight, bias, member, mean, deviation)
-                    for (weight, bias), member in zip(parts, members, strict=True)
-                ]
-            weights, biases = zip(*parts, strict=True)
-            merged[f"{name}.weight"] = (
-                torch.cat(weights) if layer == 0 else torch.block_diag(*weights)
-            )
-            merged[f"{name}.bias"] = torch.cat(biases)
-        last = [member[f"{head}.weight"] for member in members]
-        merged[f"{head}.weight"] = torch.cat(last, dim=1) / len(members)
-        merged[f"{head}.bias"] = torch.stack([m[f"{head}.bias"] for m in members]).mean(0)
-    if "log_std" in members[0]:  # of a box of actions
-        merged["log_std"] = torch.stack([member["log_std"] for member in members]).mean(0)
+    members = [_seeing(member, mean, deviation) for member in members]
+    merged: dict[str, Tensor] = {}
+    for name in members[0]:
+        parts = [member[name] for member in members]
+        if name.startswith("mlp_extractor."):
+            if name.endswith(".bias") or name in _FIRST:
+                merged[name] = torch.cat(parts)
+            else:
+                merged[name] = torch.block_diag(*parts)
+        elif name.endswith("_net.weight"):
+            merged[name] = torch.cat(parts, dim=1) / len(members)
+        else:  # biases of the last layers, log_std, and what is seen
+            merged[name] = torch.stack(parts).mean(0)
     return merged
 
 
-def _rewritten(
-    weight: Tensor, bias: Tensor, member: Tensors, mean: Tensor, deviation: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The first layer [H, O], [H] of a member, for observations standardised by other numbers."""
-    own_mean, own_deviation = (member[f"features_extractor.{n}"] for n in ("mean", "deviation"))
-    return (
-        weight * (deviation / own_deviation),
-        bias + weight @ ((mean - own_mean) / own_deviation),
-    )
+def _seeing(member: Tensors, mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
+    """The same network for observations that are standardised by these numbers [O]."""
+    changed = dict(member)
+    for first in _FIRST:
+        bias, weight = first.replace("weight", "bias"), member[first]  # [H, O]
+        own_mean, own_deviation = (member[f"features_extractor.{n}"] for n in ("mean", "deviation"))
+        changed[first] = weight * (deviation / own_deviation)
+        changed[bias] = member[bias] + weight @ ((mean - own_mean) / own_deviation)
+    return changed
 
 
 def _check_alike(
@@ -97,9 +85,10 @@ def _check_alike(
 ) -> None:
     if found.obs_mode not in VECTORS:
         raise ConfigError(f"{folder} looks at codes; only policies of columns can be averaged")
-    if len(found.net_arch) != len(expected.net_arch):
+    if not found.net_arch or len(found.net_arch) != len(expected.net_arch):
         raise ConfigError(
-            f"{folder} has {len(found.net_arch)} hidden layers, {first} {len(expected.net_arch)}"
+            f"{folder} has {len(found.net_arch)} hidden layers, {first} {len(expected.net_arch)}; "
+            "expected as many in each, and one or more"
         )
     here = asdict(replace(found, net_arch=()))
     for name, value in asdict(replace(expected, net_arch=())).items():
