@@ -19,7 +19,6 @@ COMMANDS = {
     "generate": "make a folder of images under a controller",
     "evaluate": "compare folders of images with an Original folder",
     "compare": "all methods on the same requests: fronts, best fixed rules, oracle, swap test",
-    "average": "several trainings as one policy, the mean of their scores",
     "tabulate": "measure every schedule of the menu once, to train and search on a table",
     "convert": "read official Infinity files into a pipeline folder",
     "analyze-fourier": "plot the spectra of the scales that generate --intermediates wrote",

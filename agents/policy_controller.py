@@ -10,13 +10,15 @@ from torch import nn
 from agents.controllers import Situation
 from agents.deterministic_actions import deterministic_actions
 from agents.policy_file import Policy, PolicyDefinition, load_policy
-from agents.run_folder import find_policy
+from agents.run_folder import POLICY_FOLDERS
 from agents.standardised_input import StandardisedInput
 from base.decisions import Decision
-from base.errors import ConfigError
+from base.errors import CheckpointError, ConfigError
 from envs.generator import Generator
 from envs.latent_observation import observation_of
 from envs.preference import between
+
+SHIPPED = Path(__file__).parent / "pretrained"
 
 
 class PolicyController:
@@ -96,7 +98,14 @@ def load_policy_controller(
         CheckpointError: there is none, it is damaged, or it is for another generator.
         ConfigError: a weight that the policy was not trained for.
     """
-    policy, definition, digest = load_policy(find_policy(folder), generator)
+    places = [folder, *(folder / part for part in POLICY_FOLDERS), SHIPPED / folder]
+    found = [place for place in places if (place / "policy.json").is_file()]
+    if not found:
+        raise CheckpointError(
+            f"no policy.json in {folder} or its {', '.join(POLICY_FOLDERS)}; expected a run folder "
+            "of 'prunegym train', or 'scenes' for the policy that comes with the package"
+        )
+    policy, definition, digest = load_policy(found[0], generator)
     identity = f"policy {digest[:16]}" + ("" if preference is None else f" at {preference!r}")
     return PolicyController(name, identity, policy, definition, generator, preference)
 

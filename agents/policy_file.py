@@ -63,29 +63,9 @@ class PolicyDefinition:
 
 def save_policy(folder: str | Path, policy: Policy, definition: PolicyDefinition) -> Path:
     """Write the policy into `folder`; return the path of its `policy.json`."""
-    return save_weights(folder, policy.state_dict(), definition)
-
-
-def save_weights(
-    folder: str | Path, weights: Mapping[str, torch.Tensor], definition: PolicyDefinition
-) -> Path:
-    """The same, of a policy's `state_dict`."""
     versions = {name: version(name) for name in ("stable-baselines3", "gymnasium", "torch")}
     record = {"format": FORMAT, **asdict(definition), "versions": versions}
-    return write_tensor_record(folder, NAME, weights, record)
-
-
-def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], PolicyDefinition, str]:
-    """What `save_weights` wrote, for whatever generator, and the SHA-256 of the weights.
-
-    Raises:
-        CheckpointError: files that are missing or damaged.
-    """
-    record, tensors, digest = read_tensor_record(folder, NAME)
-    path = Path(folder) / f"{NAME}.json"
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise CheckpointError(f"{path} holds weights that are not finite")
-    return tensors, _read_definition(path, record), digest
+    return write_tensor_record(folder, NAME, policy.state_dict(), record)
 
 
 def load_policy(folder: str | Path, generator: Generator) -> tuple[Policy, PolicyDefinition, str]:
@@ -103,7 +83,8 @@ def load_policy(folder: str | Path, generator: Generator) -> tuple[Policy, Polic
             another number of stages; both are named.
     """
     path = Path(folder) / f"{NAME}.json"
-    tensors, definition, digest = read_weights(folder)
+    record, tensors, digest = read_tensor_record(folder, NAME)
+    definition = _read_definition(path, record)
     _check_fits(path, definition, generator)
     try:
         kind = MaskableActorCriticPolicy if definition.masked else ActorCriticPolicy
@@ -118,6 +99,8 @@ def load_policy(folder: str | Path, generator: Generator) -> tuple[Policy, Polic
         policy.load_state_dict(tensors)
     except (ConfigError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit its weights or menu: {error}") from error
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise CheckpointError(f"{path} holds weights that are not finite")
     policy.set_training_mode(False)
     return policy, definition, digest
 

@@ -15,25 +15,6 @@ from base.errors import CheckpointError, ConfigError
 from base.files import read_json, write_json
 
 POLICY_FOLDERS = ("best", "last")
-SHIPPED = Path(__file__).parent / "pretrained"
-
-
-def find_policy(folder: Path) -> Path:
-    """The folder with the policy of a run (its best one), or of a folder that holds just a policy.
-
-    Args:
-        folder: see above; or the name of a policy that comes with the package (`scenes`).
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    for place in (folder, *(folder / part for part in POLICY_FOLDERS), SHIPPED / folder):
-        if (place / "policy.json").is_file():
-            return place
-    raise CheckpointError(
-        f"no policy.json in {folder} or its {', '.join(POLICY_FOLDERS)}; expected a run folder "
-        "of 'prunegym train', or 'scenes' for the policy that comes with the package"
-    )
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Learned policies against fixed strides, on signers never seen.
 
-`python -m benchmarks.sign_skipping '[runs/ppo_sign/seed0/last, ...]'` after `prunegym train
---config configs/train/ppo_sign.yaml` with several seeds: all test clips on the cached backend. Then
-again with `--live N`: the tracker itself on the first N, after `python -m benchmarks.sign_audit`.
+`python -m benchmarks.sign_skipping '[benchmarks/sign_policies/seed0, ...]'`: the trainings of
+`configs/train/ppo_sign.yaml` with several seeds, all test clips on the cached backend. Then again
+with `--live N`: the tracker itself on the first N, after `python -m benchmarks.sign_audit`.
 Writes `benchmarks/sign_skipping.json` and `docs/images/sign_skipping.png`. Settings are chosen with
 `--prompts signer:validation:60 --name sign_skipping_validation`.
 
@@ -76,6 +76,7 @@ def run(
     mix, bound = best_mix(chosen_on, fixed), oracle(fixed)
     drawn = resample_weights(len(requests), resamples, 0, cluster=CLIPS_PER_SIGNER)
     part = {
+        "policies_of": policies,
         "clips": len(requests),
         "lots": 1 if live else lots,
         "prompts": prompts,
@@ -84,7 +85,7 @@ def run(
         "policies": summarise_front(fronts, mix, bound, BUDGETS, drawn),
         "policies_at_the_cost_of": against_strides(fronts, fixed, drawn),
     }
-    figures: dict[str, Any] = {"policies": policies}
+    figures: dict[str, Any] = {}
     if live:  # beside what was measured on the cached backend
         figures = read_json(FOLDER / f"{name}.json")["figures"]
     figures |= {"live" if live else "cached": {"weights": weights, **part}}

@@ -64,8 +64,7 @@ def controller_text(options: Any, generator: Generator) -> str:
 
 
 def _solve(options: Any, folder: Path, generator: Generator) -> float:
-    from agents.policy_controller import load_policy_controller
-    from agents.run_folder import SHIPPED
+    from agents.policy_controller import SHIPPED, load_policy_controller
     from agents.target_preference import Calibration, Target
     from envs.references import ReferenceCache
 
