@@ -1,6 +1,6 @@
 """Policies and fixed strides with the tracker itself; part of `benchmarks/sign_skipping.py`.
 
-    python -m benchmarks.sign_audit '[runs/ppo_sign/seed0/last, ...]' --part 0 --parts 2
+    python -m benchmarks.sign_audit '[benchmarks/sign_policies/seed0, ...]' --part 0 --parts 2
 
 needs MediaPipe (`make setup-sign`). Hours: each clip is a file with the figures of every
 controller, so it can be stopped, and several processes can share the clips (each takes one part of

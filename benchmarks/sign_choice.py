@@ -1,6 +1,6 @@
 """Which of several trainings comes with the package, on clips that no test looks at.
 
-    python -m benchmarks.sign_choice '[runs/ppo_sign/seed0/last, ...]'
+    python -m benchmarks.sign_choice '[benchmarks/sign_policies/seed0, ...]'
 
 The cosine of each policy minus that of every fixed stride at its cost, on validation clips with the
 replayed tracker; the policy with the highest mean is `policy:signers`.

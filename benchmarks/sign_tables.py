@@ -17,7 +17,7 @@ BUDGETS_SHOWN = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
 def run() -> None:
     """Print them: the tracker itself and cached keypoints, each against strides and their mix."""
     figures = read_json(FOLDER / "sign_skipping.json")["figures"]
-    for part in ("live", "cached"):
+    for part in (part for part in ("live", "cached") if part in figures):
         for table in (against_strides, against_mix):
             title = f"\n{part}, {table.__name__}\n\n"
             sys.stdout.write(f"{title}{as_markdown(table(figures[part]))}\n")
