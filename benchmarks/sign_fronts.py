@@ -9,6 +9,7 @@ import torch
 from agents.controllers import Controller
 from agents.evaluation import evaluate_controller
 from agents.parse_controller import parse_controller
+from base.errors import ConfigError
 from envs.references import ReferenceCache
 from eval.front import Front
 from sign_backend.generator import SignGenerator
@@ -35,7 +36,13 @@ def controllers_of(
     generator: SignGenerator,
     request: SignRequest,
 ) -> dict[str, dict[str, Controller]]:
-    """By name: the strides, and every policy at every weight."""
+    """By name: the strides, and every policy at every weight.
+
+    Raises:
+        ConfigError: no policies; figures of earlier ones would be overwritten by none.
+    """
+    if not policies:
+        raise ConfigError("policies is empty; expected folders, such as runs/ppo_sign/seed0/last")
     groups = {"strides": {n: parse_controller(t, generator, request) for n, t in STRIDES.items()}}
     for policy in policies:
         groups[policy] = {
