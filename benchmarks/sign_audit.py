@@ -27,7 +27,7 @@ from sign_backend.generator import SignGenerator, Tracking
 from sign_backend.request import SignRequest
 
 RUN_DIR = Path("runs/sign_audit")
-LIVE_WEIGHTS = [0.004, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7]
+LIVE_WEIGHTS = [0.004, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 0.9]
 
 
 class Remembered:

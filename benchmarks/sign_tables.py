@@ -1,6 +1,7 @@
 """The tables of `docs/sign.md`, as Markdown, from what `benchmarks/sign_skipping.py` wrote.
 
-`python -m benchmarks.sign_tables`, and with `--name sign_skipping_before` of the recipe before.
+`python -m benchmarks.sign_tables`; which training is `policy:signers` is read from what
+`benchmarks/sign_choice.py` wrote.
 """
 
 import sys
@@ -25,31 +26,41 @@ def run(name: str = "sign_skipping") -> None:
         name: of the JSON.
     """
     figures = read_json(FOLDER / f"{name}.json")["figures"]
+    candidates = read_json(FOLDER / "sign_choice.json")["figures"]["policies"]
+    chosen = max(candidates, key=lambda policy: candidates[policy]["mean"])
     for part in [part for part in ("live", "cached") if part in figures]:
-        for table in (against_strides, against_mix):
-            title = f"\n{part}, {table.__name__}\n\n"
-            sys.stdout.write(f"{title}{as_markdown(table(figures[part]))}\n")
+        measured = figures[part]
+        tables = {
+            "fixed strides": against_strides(measured, chosen),
+            "their best mix": against_mix(measured),
+        }
+        for title, rows in tables.items():
+            sys.stdout.write(f"\n{part}, against {title}\n\n{as_markdown(rows)}\n")
 
 
-def against_strides(measured: Mapping[str, Any]) -> list[list[str]]:
-    """Rows: each figure of the strides, the policies minus it at equal cost, the interval."""
+def against_strides(measured: Mapping[str, Any], chosen: str) -> list[list[str]]:
+    """Rows: each figure of the strides, and the policies minus it at equal cost.
+
+    Of these their mean with its interval, the lowest training, and the one that is `chosen`.
+    """
     strides = {n: s for n, s in measured["policies_at_the_cost_of"].items() if n != "every frame"}
     rows = [["frames looked at", *strides]]
     rows.append(["compute saved", *(_percent(1 - s["compute"]) for s in strides.values())])
     for figure in SHOWN:
-        minus = f"{figure}_policies_minus"
+        mean = f"{figure}_policies_minus"
         rows.append([f"{figure}, stride", *(_share(s[figure]) for s in strides.values())])
-        rows.append(["policies minus stride", *(_signed(s[minus]) for s in strides.values())])
-        rows.append(["", *(_range(s[f"{minus}_ci95"]) for s in strides.values())])
+        rows.append(["policies minus stride", *(_signed(s[mean]) for s in strides.values())])
+        rows.append(["", *(_range(s[f"{mean}_ci95"]) for s in strides.values())])
         costs = [s["compute"] for s in strides.values()]
-        lowest = _lowest(measured["policies"], figure, costs)
-        minima = [low - s[figure] for low, s in zip(lowest, strides.values(), strict=True)]
-        rows.append(["lowest training minus stride", *map(_signed, minima)])
+        minus = _each(measured["policies"], figure, costs) - [s[figure] for s in strides.values()]
+        rows.append(["lowest training minus stride", *map(_signed, minus.min(0))])
+        own = minus[measured["policies_of"].index(chosen)]
+        rows.append(["`policy:signers` minus stride", *map(_signed, own)])
     return rows
 
 
-def _lowest(policies: Mapping[str, Any], figure: str, costs: Sequence[float]) -> np.ndarray:
-    """[C] of the trainings at these costs."""
+def _each(policies: Mapping[str, Any], figure: str, costs: Sequence[float]) -> np.ndarray:
+    """[K, C]: every training at these costs."""
     found = []
     for training in range(policies["trainings"]):
         points = [point for point in policies["points"] if point["training"] == training]
@@ -58,7 +69,7 @@ def _lowest(policies: Mapping[str, Any], figure: str, costs: Sequence[float]) ->
             np.array([[point[name] for point in points]]) for name in ("compute", figure)
         )
         found.append(at_budgets(Front("", labels, compute, {figure: values}), figure, costs))
-    return np.min(found, axis=0)
+    return np.stack(found)
 
 
 def against_mix(measured: Mapping[str, Any]) -> list[list[str]]:
