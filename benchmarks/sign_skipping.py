@@ -76,7 +76,7 @@ def run(
     mix, bound = best_mix(chosen_on, fixed), oracle(fixed)
     drawn = resample_weights(len(requests), resamples, 0, cluster=CLIPS_PER_SIGNER)
     part = {
-        "policies_of": policies,
+        "policy_folders": policies,
         "clips": len(requests),
         "lots": 1 if live else lots,
         "prompts": prompts,

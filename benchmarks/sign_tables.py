@@ -54,7 +54,7 @@ def against_strides(measured: Mapping[str, Any], chosen: str) -> list[list[str]]
         costs = [s["compute"] for s in strides.values()]
         minus = _each(measured["policies"], figure, costs) - [s[figure] for s in strides.values()]
         rows.append(["lowest training minus stride", *map(_signed, minus.min(0))])
-        own = minus[measured["policies_of"].index(chosen)]
+        own = minus[measured["policy_folders"].index(chosen)]
         rows.append(["`policy:signers` minus stride", *map(_signed, own)])
     return rows
 
