@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jsonargparse import auto_cli
 
 from base.files import read_json
 from benchmarks.record import FOLDER
@@ -19,13 +18,9 @@ SHOWN = ("cosine", "recognised")
 BUDGETS_SHOWN = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
 
 
-def run(name: str = "sign_skipping") -> None:
-    """Print them: the tracker itself and cached keypoints, each against strides and their mix.
-
-    Args:
-        name: of the JSON.
-    """
-    figures = read_json(FOLDER / f"{name}.json")["figures"]
+def run() -> None:
+    """Print them: the tracker itself and cached keypoints, each against strides and their mix."""
+    figures = read_json(FOLDER / "sign_skipping.json")["figures"]
     candidates = read_json(FOLDER / "sign_choice.json")["figures"]["policies"]
     chosen = max(candidates, key=lambda policy: candidates[policy]["mean"])
     for part in [part for part in ("live", "cached") if part in figures]:
@@ -46,12 +41,12 @@ def against_strides(measured: Mapping[str, Any], chosen: str) -> list[list[str]]
     strides = {n: s for n, s in measured["policies_at_the_cost_of"].items() if n != "every frame"}
     rows = [["frames looked at", *strides]]
     rows.append(["compute saved", *(_percent(1 - s["compute"]) for s in strides.values())])
+    costs = [s["compute"] for s in strides.values()]
     for figure in SHOWN:
         mean = f"{figure}_policies_minus"
         rows.append([f"{figure}, stride", *(_share(s[figure]) for s in strides.values())])
         rows.append(["policies minus stride", *(_signed(s[mean]) for s in strides.values())])
         rows.append(["", *(_range(s[f"{mean}_ci95"]) for s in strides.values())])
-        costs = [s["compute"] for s in strides.values()]
         minus = _each(measured["policies"], figure, costs) - [s[figure] for s in strides.values()]
         rows.append(["lowest training minus stride", *map(_signed, minus.min(0))])
         own = minus[measured["policy_folders"].index(chosen)]
@@ -107,4 +102,4 @@ def _range(interval: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    auto_cli(run)
+    run()
