@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.controllers import Controller
+from base.errors import DataError
 from base.files import read_json, write_json
 from benchmarks.sign_fronts import FIGURES, controllers_of, measure
 from commands.wiring import load_generator, load_prompts, make_requests
@@ -109,10 +110,15 @@ def read_front(
     """What was measured of these controllers.
 
     Raises:
-        DataError: a clip was not measured.
-        KeyError: with one of them.
+        DataError: a clip was not measured, or not with one of them.
     """
     files = [read_json(_place(run_dir, generator, request)) for request in requests]
+    for request, file in zip(requests, files, strict=True):
+        if missing := [c.identity for c in controllers.values() if c.identity not in file]:
+            raise DataError(
+                f"{request.label} was not measured with {', '.join(missing)}; run "
+                "`python -m benchmarks.sign_audit` with the same policies and weights"
+            )
     table = {
         figure: np.array(
             [[file[c.identity][figure] for c in controllers.values()] for file in files]
